@@ -1,0 +1,1 @@
+//! How clients speak: the MQTT session state machine, without I/O.

@@ -1,0 +1,1 @@
+//! The whosthere server: sockets, HTTP API, configuration, command line.

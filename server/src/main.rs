@@ -1,0 +1,2 @@
+//! The binary `whosthere`.
+fn main() {}
