@@ -1,0 +1,248 @@
+//! The state machine of one client's session.
+//!
+//! ```text
+//!                   CONNECT                accept
+//! AwaitingConnect ----------> Opening --------------> Connected
+//!        |                       |                        |
+//!        | anything else,        | refuse,                | DISCONNECT, violation,
+//!        | CONNECT refused       | disconnect             | disconnect
+//!        +-----------------------+------------------------+--> Closed
+//! ```
+//!
+//! `handle_*` takes in what the client sent and returns what the caller must
+//! do; the other methods answer those requests or send something of the
+//! server's. In `Opening` the caller makes the session's opening durable and
+//! must hold back further packets of the client until then. A closed session
+//! writes nothing and asks for nothing, so late calls are harmless.
+
+mod connect;
+mod deliver;
+mod disconnect;
+mod keep_alive;
+mod publish;
+mod subscribe;
+
+use bytes::BytesMut;
+use rmqtt_codec::v3;
+use rmqtt_codec::v5;
+
+pub use connect::{ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, ConnectRequest};
+pub use deliver::Delivery;
+pub use publish::{Inbound, PublishOutcome};
+pub use subscribe::{
+    SubscribeEntry, SubscribeRequest, SubscriptionOptions, UnsubscribeRequest, UnsubscribeResult,
+};
+
+use crate::frame::FrameError;
+use crate::limits::Limits;
+use crate::packet::{self, Packet};
+use crate::reason::{CloseReason, Violation};
+use deliver::Outbound;
+
+/// The protocol version a client speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// MQTT 3.1.
+    V31,
+    /// MQTT 3.1.1.
+    V311,
+    /// MQTT 5.
+    V5,
+}
+
+impl Version {
+    /// The protocol level in CONNECT (§3.1.2.2): 3, 4 or 5.
+    pub fn level(self) -> u8 {
+        match self {
+            Self::V31 => 3,
+            Self::V311 => 4,
+            Self::V5 => 5,
+        }
+    }
+}
+
+/// What the caller must do about a packet.
+#[derive(Debug)]
+#[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart at once; a box would cost each message an allocation"
+)]
+pub enum Action {
+    /// Nothing; replies, if any, are written.
+    Continue,
+    /// Decide about the CONNECT: [`Session::accept`] or [`Session::refuse`].
+    Open(Box<ConnectRequest>),
+    /// Route the message, then [`Session::published`].
+    Publish(Inbound),
+    /// Apply the subscriptions, then [`Session::subscribed`].
+    Subscribe(SubscribeRequest),
+    /// Remove the subscriptions, then [`Session::unsubscribed`].
+    Unsubscribe(UnsubscribeRequest),
+    /// Send what is written, then close the connection.
+    Close(CloseReason),
+}
+
+/// One client's session: protocol state only, no connection and no subscriptions.
+///
+/// An idle session is this struct alone; what a slow QoS 1 receiver needs is
+/// allocated when it falls behind and freed when it has caught up.
+#[derive(Debug)]
+pub struct Session {
+    outbound: Option<Box<Outbound>>,
+    /// The client's Maximum Packet Size (§3.1.2.11.4); MQTT 3: unlimited.
+    packet_bytes_max: u32,
+    /// As asked for until accepted, then as in force.
+    keep_alive_secs: u16,
+    /// The client's Receive Maximum (§3.1.2.11.3); MQTT 3: 65,535.
+    receive_max: u16,
+    /// Of the last QoS 1 message sent.
+    last_packet_id: u16,
+    state: State,
+    /// The client asked for a session that outlives the connection (§3.1.2.11.2).
+    expiry_requested: bool,
+    /// Request Problem Information (§3.1.2.11.7).
+    wants_reasons: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    AwaitingConnect,
+    Opening(Version),
+    Connected(Version),
+    Closed(Option<Version>),
+}
+
+impl Session {
+    /// A session awaiting its CONNECT.
+    pub fn new() -> Self {
+        Self {
+            outbound: None,
+            packet_bytes_max: u32::MAX,
+            keep_alive_secs: 0,
+            receive_max: u16::MAX,
+            last_packet_id: 0,
+            state: State::AwaitingConnect,
+            expiry_requested: false,
+            wants_reasons: true,
+        }
+    }
+
+    /// The version in its CONNECT, also after closing; `None` before.
+    pub fn version(&self) -> Option<Version> {
+        match self.state {
+            State::AwaitingConnect => None,
+            State::Opening(version) | State::Connected(version) => Some(version),
+            State::Closed(version) => version,
+        }
+    }
+
+    /// Whether it is accepted and not closed.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected(_))
+    }
+
+    /// Whether its CONNECT waits for [`Session::accept`] or [`Session::refuse`];
+    /// hold back the client's further packets until then.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening(_))
+    }
+
+    /// Takes in one packet: `frame` is exactly that, as [`crate::whole_frame`]
+    /// measured it, in an allocation of its own. Replies are appended to `out`.
+    ///
+    /// A packet held to be an error of the protocol while the session is opening
+    /// closes it; after closing, packets are ignored.
+    pub fn handle_frame(&mut self, frame: BytesMut, limits: &Limits, out: &mut BytesMut) -> Action {
+        match self.state {
+            State::AwaitingConnect => self.handle_connect(frame, out),
+            // MQTT-3.1.4-6: nothing may be processed before the answer to CONNECT.
+            State::Opening(_) => self.fail(Violation::protocol("packet before CONNACK"), out),
+            State::Connected(version) => match packet::decode(frame, version) {
+                Ok(packet) => self.handle_packet(packet, version, limits, out),
+                Err(violation) => self.fail(violation, out),
+            },
+            State::Closed(_) => Action::Continue,
+        }
+    }
+
+    /// Takes in that no packet can be cut from what the client sent; the session
+    /// is closed. MQTT 5 is told why, once connected: 0x95 or 0x81 (§4.13).
+    pub fn handle_frame_error(&mut self, error: FrameError, out: &mut BytesMut) -> CloseReason {
+        let violation = Violation::from(error);
+        let _ = self.fail(violation, out);
+        violation.close_reason()
+    }
+
+    fn handle_packet(
+        &mut self,
+        packet: Packet,
+        version: Version,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) -> Action {
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(*publish, version, out),
+            Packet::PublishAck(packet_id) => {
+                self.handle_publish_ack(packet_id, version, limits, out)
+            }
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe, limits, out),
+            Packet::Unsubscribe { packet_id, filters } => {
+                Action::Unsubscribe(UnsubscribeRequest { packet_id, filters })
+            }
+            Packet::Ping => self.handle_ping(version, out),
+            Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect, out),
+        }
+    }
+
+    /// Closes for the client's fault; a connected MQTT 5 client is told (§4.13.2).
+    fn fail(&mut self, violation: Violation, out: &mut BytesMut) -> Action {
+        if self.state == State::Connected(Version::V5) {
+            self.write_disconnect(violation.code, violation.text, out);
+        }
+        self.close();
+        Action::Close(violation.close_reason())
+    }
+
+    fn close(&mut self) {
+        self.state = State::Closed(self.version());
+        self.outbound = None;
+    }
+
+    /// Appends an MQTT 5 reply other than CONNACK and DISCONNECT, whose Reason
+    /// String is the client's choice (MQTT-3.1.2-29).
+    fn reply_v5(
+        &self,
+        reason: Option<&str>,
+        out: &mut BytesMut,
+        packet: impl Fn(Option<bytestring::ByteString>) -> v5::Packet,
+    ) {
+        let reason = reason.filter(|_| self.wants_reasons);
+        packet::reply_v5(self.packet_bytes_max, reason, out, packet);
+    }
+
+    /// Appends an MQTT 3 reply. Those made here always fit.
+    fn reply_v3(packet: v3::Packet, out: &mut BytesMut) {
+        let encoded = packet::encode_v3(packet, out);
+        debug_assert!(
+            encoded,
+            "replies of MQTT 3 have no texts that could be too long"
+        );
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_session_is_small() {
+        assert!(size_of::<Session>() <= 32, "{} bytes", size_of::<Session>());
+    }
+}

@@ -1,0 +1,241 @@
+//! CONNECT and CONNACK (§3.1, §3.2).
+//!
+//! The protocol name and level decide who speaks; then the codec decodes, and
+//! three layers of rules follow: what is malformed, what this server does not
+//! have, and what the caller decides (accounts, client ids, quotas). CONNACK
+//! announces every absence, so that a client never has to find out by failing.
+
+use std::fmt;
+use std::num::NonZeroU16;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use rmqtt_codec::types::QoS;
+use rmqtt_codec::v3;
+use rmqtt_codec::v5::{self, ConnectAckReason};
+
+use super::{Action, Session, State, Version};
+use crate::limits::Limits;
+use crate::packet;
+use crate::reason::{CloseReason, Refusal};
+
+mod decode;
+use decode::{ConnectError, decode};
+
+/// Bytes of a client id that the server may assign (§3.2.2.3.7), so that CONNACK
+/// fits any client let in: the length of a UUID in text.
+pub const ASSIGNED_CLIENT_ID_BYTES_MAX: usize = 36;
+
+/// Bytes of the longest CONNACK of an accepted client that brought its own id.
+const CONNACK_BYTES_MAX: u32 = 32;
+
+/// What a client asks for in CONNECT. Its texts are parts of the packet's
+/// buffer: copy those to be kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectRequest {
+    /// The protocol version.
+    pub version: Version,
+    /// May be empty: then the caller assigns one (§3.1.3.1).
+    pub client_id: ByteString,
+    /// Clean Start (§3.1.2.4); MQTT 3: Clean Session.
+    pub clean_start: bool,
+    /// User Name (§3.1.3.5).
+    pub username: Option<ByteString>,
+    /// Password (§3.1.3.6).
+    pub password: Option<Bytes>,
+    /// As asked for, before any cap; 0 is none (§3.1.2.10).
+    pub keep_alive_secs: u16,
+    /// In the client's order (§3.1.2.11.8).
+    pub user_properties: Vec<(ByteString, ByteString)>,
+    /// As asked for (§3.1.2.11.2); 0xFFFF_FFFF is forever. Not granted yet.
+    pub session_expiry_secs: u32,
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRequest")
+            .field("version", &self.version)
+            .field("client_id", &self.client_id)
+            .field("clean_start", &self.clean_start)
+            .field("username", &self.username)
+            .field("has_password", &self.password.is_some())
+            .field("keep_alive_secs", &self.keep_alive_secs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the caller has decided about a CONNECT that it accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted<'a> {
+    /// The id given to a client that brought none, at most
+    /// [`ASSIGNED_CLIENT_ID_BYTES_MAX`] bytes. MQTT 5 is told.
+    pub assigned_client_id: Option<&'a str>,
+    /// Session Present (§3.2.2.1.1). MQTT 3.1 is not told.
+    pub session_present: bool,
+}
+
+impl Session {
+    pub(super) fn handle_connect(&mut self, frame: BytesMut, out: &mut BytesMut) -> Action {
+        match decode(frame) {
+            Ok((version, connect)) => self.open(version, connect, out),
+            Err(ConnectError::Silent(reason)) => {
+                self.close();
+                Action::Close(reason)
+            }
+            Err(ConnectError::ReturnCode(version, code, text)) => {
+                self.state = State::Opening(version);
+                self.turn_away_v3(code, text, out)
+            }
+            Err(ConnectError::ReasonCode(code, text)) => {
+                self.state = State::Opening(Version::V5);
+                self.turn_away_v5(code, text, out)
+            }
+        }
+    }
+
+    fn open(&mut self, version: Version, connect: v5::Connect, out: &mut BytesMut) -> Action {
+        self.state = State::Opening(version);
+        self.keep_alive_secs = connect.keep_alive;
+        self.expiry_requested = connect.session_expiry_interval_secs > 0;
+        self.wants_reasons = connect.request_problem_info;
+        self.receive_max = connect.receive_max.map_or(u16::MAX, NonZeroU16::get);
+        self.packet_bytes_max = connect
+            .max_packet_size
+            .map_or(u32::MAX, |bytes| bytes.get());
+        if let Some(action) = self.turn_away_unservable(&connect, out) {
+            return action;
+        }
+        Action::Open(Box::new(ConnectRequest {
+            version,
+            client_id: connect.client_id,
+            clean_start: connect.clean_start,
+            username: connect.username,
+            password: connect.password,
+            keep_alive_secs: connect.keep_alive,
+            user_properties: connect.user_properties,
+            session_expiry_secs: connect.session_expiry_interval_secs,
+        }))
+    }
+
+    /// What is valid MQTT and not served here.
+    fn turn_away_unservable(
+        &mut self,
+        connect: &v5::Connect,
+        out: &mut BytesMut,
+    ) -> Option<Action> {
+        if let Some(will) = &connect.last_will {
+            let text = "wills are not supported yet";
+            let code = match will.qos {
+                _ if will.retain => ConnectAckReason::RetainNotSupported,
+                QoS::ExactlyOnce => ConnectAckReason::QosNotSupported,
+                _ => ConnectAckReason::ImplementationSpecificError,
+            };
+            return Some(match self.version() {
+                Some(Version::V5) => self.turn_away_v5(code, text, out),
+                _ => self.turn_away_v3(v3::ConnectAckReason::ServiceUnavailable, text, out),
+            });
+        }
+        if connect.auth_method.is_some() {
+            let text = "no authentication method is supported";
+            return Some(self.turn_away_v5(ConnectAckReason::BadAuthenticationMethod, text, out));
+        }
+        let assigned = if connect.client_id.is_empty() {
+            3 + ASSIGNED_CLIENT_ID_BYTES_MAX
+        } else {
+            0
+        };
+        if self.packet_bytes_max < CONNACK_BYTES_MAX + u32::try_from(assigned).unwrap_or(u32::MAX) {
+            let text = "Maximum Packet Size leaves no room for CONNACK";
+            return Some(self.turn_away_v5(ConnectAckReason::PacketTooLarge, text, out));
+        }
+        None
+    }
+
+    /// Accepts the CONNECT: writes CONNACK with all that the client must know.
+    /// Does nothing unless the session is opening.
+    pub fn accept(&mut self, accepted: &Accepted<'_>, limits: &Limits, out: &mut BytesMut) {
+        let State::Opening(version) = self.state else {
+            return;
+        };
+        self.state = State::Connected(version);
+        if version == Version::V5 {
+            let connack = self.connack(accepted, limits);
+            packet::reply_v5(self.packet_bytes_max, None, out, |_| connack.clone().into());
+            return;
+        }
+        let connack = v3::ConnectAck {
+            return_code: v3::ConnectAckReason::ConnectionAccepted,
+            // The byte is reserved in MQTT 3.1.
+            session_present: accepted.session_present && version != Version::V31,
+        };
+        Self::reply_v3(v3::Packet::ConnectAck(connack), out);
+    }
+
+    fn connack(&mut self, accepted: &Accepted<'_>, limits: &Limits) -> v5::ConnectAck {
+        v5::ConnectAck {
+            session_present: accepted.session_present,
+            session_expiry_interval_secs: self.expiry_requested.then_some(0),
+            receive_max: NonZeroU16::new(limits.receive_max).unwrap_or(NonZeroU16::MIN),
+            max_qos: QoS::AtLeastOnce,
+            max_packet_size: Some(limits.packet_bytes_max),
+            assigned_client_id: accepted.assigned_client_id.map(ByteString::from),
+            retain_available: false,
+            subscription_identifiers_available: false,
+            shared_subscription_available: false,
+            server_keepalive_sec: self.cap_keep_alive(limits),
+            ..v5::ConnectAck::default()
+        }
+    }
+
+    /// Refuses the CONNECT with a code, and for MQTT 5 with `reason` in words.
+    /// The session is closed. Nothing is written unless it was opening.
+    pub fn refuse(&mut self, refusal: Refusal, reason: &str, out: &mut BytesMut) {
+        match self.state {
+            State::Opening(Version::V5) => self.write_refusal_v5(refusal.v5(), reason, out),
+            State::Opening(_) => Self::write_refusal_v3(refusal.v3(), out),
+            _ => {}
+        }
+        self.close();
+    }
+
+    fn turn_away_v5(
+        &mut self,
+        code: ConnectAckReason,
+        text: &'static str,
+        out: &mut BytesMut,
+    ) -> Action {
+        self.write_refusal_v5(code, text, out);
+        self.close();
+        Action::Close(CloseReason::Refused(text))
+    }
+
+    fn turn_away_v3(
+        &mut self,
+        code: v3::ConnectAckReason,
+        text: &'static str,
+        out: &mut BytesMut,
+    ) -> Action {
+        Self::write_refusal_v3(code, out);
+        self.close();
+        Action::Close(CloseReason::Refused(text))
+    }
+
+    fn write_refusal_v5(&self, reason_code: ConnectAckReason, reason: &str, out: &mut BytesMut) {
+        packet::reply_v5(self.packet_bytes_max, Some(reason), out, |reason_string| {
+            v5::ConnectAck {
+                reason_code,
+                reason_string,
+                ..v5::ConnectAck::default()
+            }
+            .into()
+        });
+    }
+
+    fn write_refusal_v3(return_code: v3::ConnectAckReason, out: &mut BytesMut) {
+        let connack = v3::ConnectAck {
+            return_code,
+            session_present: false,
+        };
+        Self::reply_v3(v3::Packet::ConnectAck(connack), out);
+    }
+}
