@@ -1,1 +1,4 @@
 //! The whosthere server: sockets, HTTP API, configuration, command line.
+
+pub mod accounts;
+pub mod config;

@@ -1,0 +1,167 @@
+//! Who may come in: organisations, their users and their API keys.
+//!
+//! Built once from the configuration (and the generated organisation of the data directory) and
+//! only read afterwards. Passwords and keys are kept as digests. An [`OrgIndex`] comes from here
+//! and nowhere else, so whatever carries one has been authenticated.
+
+mod digest;
+mod login;
+
+use std::collections::HashMap;
+
+use subtle::ConstantTimeEq;
+
+pub use self::digest::Digest;
+pub use self::login::{Login, LoginRefused};
+use crate::config::{Config, OrgConfig};
+
+/// An organisation by its place in [`Accounts::org_ids`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OrgIndex(usize);
+
+impl OrgIndex {
+    /// The index into lists that run parallel to [`Accounts::org_ids`].
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+/// Organisations, users and keys. Immutable; share it behind an `Arc`.
+pub struct Accounts {
+    orgs: Vec<OrgAccounts>,
+    by_id: HashMap<String, OrgIndex>,
+    keys: Vec<(Digest, OrgIndex)>,
+    default_org: Option<OrgIndex>,
+}
+
+struct OrgAccounts {
+    id: String,
+    open_auth: bool,
+    users: HashMap<String, User>,
+}
+
+struct User {
+    password: Digest,
+    display_name: Option<String>,
+}
+
+/// The organisation that a first start makes, as it is kept: without plain secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedOrg {
+    /// Organisation id.
+    pub id: String,
+    /// Digest of its only secret key.
+    pub secret_key: Digest,
+    /// Name of its only user.
+    pub username: String,
+    /// Digest of that user's password.
+    pub password: Digest,
+}
+
+impl Accounts {
+    /// The organisations of a validated configuration.
+    pub fn from_config(config: &Config) -> Self {
+        let mut accounts = Self::empty();
+        for org in &config.orgs {
+            let index = accounts.add(&org.id, org.open_auth, users_of(org));
+            let digests = org
+                .secret_keys
+                .iter()
+                .map(|key| Digest::of(key.expose().as_bytes()));
+            accounts.keys.extend(digests.map(|digest| (digest, index)));
+        }
+        let default_org = config.default_org.as_ref();
+        accounts.default_org = default_org.and_then(|id| accounts.by_id.get(id).copied());
+        accounts
+    }
+
+    /// The generated organisation alone; it is the default one.
+    pub fn from_generated(generated: &GeneratedOrg) -> Self {
+        let mut accounts = Self::empty();
+        let user = User {
+            password: generated.password.clone(),
+            display_name: None,
+        };
+        let users = HashMap::from([(generated.username.clone(), user)]);
+        let index = accounts.add(&generated.id, false, users);
+        accounts.keys.push((generated.secret_key.clone(), index));
+        accounts.default_org = Some(index);
+        accounts
+    }
+
+    /// The organisation that an API key selects, if any.
+    ///
+    /// Takes the same time for every key, right or wrong: digests are compared in constant time
+    /// and all of them are compared.
+    pub fn org_of_key(&self, key: &str) -> Option<OrgIndex> {
+        let given = Digest::of(key.as_bytes());
+        let mut found = None;
+        for (digest, index) in &self.keys {
+            if bool::from(digest.ct_eq(&given)) {
+                found = Some(*index);
+            }
+        }
+        found
+    }
+
+    /// The name for people of a configured user. `None` for others, also under `open_auth`.
+    pub fn display_name(&self, org: OrgIndex, username: &str) -> Option<&str> {
+        self.orgs[org.0]
+            .users
+            .get(username)?
+            .display_name
+            .as_deref()
+    }
+
+    /// The ids of all organisations; [`OrgIndex::get`] is the place in this order.
+    pub fn org_ids(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.orgs.iter().map(|org| org.id.as_str())
+    }
+
+    /// The id of one organisation.
+    pub fn org_id(&self, org: OrgIndex) -> &str {
+        &self.orgs[org.0].id
+    }
+
+    /// The ids of organisations that let anybody in; the log warns about each at start.
+    pub fn open_org_ids(&self) -> impl Iterator<Item = &str> {
+        self.orgs
+            .iter()
+            .filter(|org| org.open_auth)
+            .map(|org| org.id.as_str())
+    }
+
+    fn empty() -> Self {
+        Self {
+            orgs: Vec::new(),
+            by_id: HashMap::new(),
+            keys: Vec::new(),
+            default_org: None,
+        }
+    }
+
+    fn add(&mut self, id: &str, open_auth: bool, users: HashMap<String, User>) -> OrgIndex {
+        let index = OrgIndex(self.orgs.len());
+        self.orgs.push(OrgAccounts {
+            id: id.to_owned(),
+            open_auth,
+            users,
+        });
+        self.by_id.insert(id.to_owned(), index);
+        index
+    }
+}
+
+fn users_of(org: &OrgConfig) -> HashMap<String, User> {
+    let account = |user: &crate::config::UserConfig| User {
+        password: Digest::of(user.password.expose().as_bytes()),
+        display_name: user.display_name.clone(),
+    };
+    org.users
+        .iter()
+        .map(|user| (user.username.clone(), account(user)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! Organisations and their users as the configuration file writes them.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+
+/// One `[[org]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrgConfig {
+    /// What follows the last `@` of a login: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    pub id: String,
+    /// Keys of the HTTP API, each `sk_…`; any of them selects this organisation.
+    #[serde(default)]
+    pub secret_keys: Vec<Secret>,
+    /// Lets any name in, whatever its password.
+    #[serde(default)]
+    pub open_auth: bool,
+    /// The `[[org.user]]` tables.
+    #[serde(default, rename = "user")]
+    pub users: Vec<UserConfig>,
+}
+
+/// One `[[org.user]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    /// Name without suffix, 1 to 65,535 bytes; may contain `@`.
+    pub username: String,
+    /// Password in plain text; only its digest is kept once the server runs.
+    pub password: Secret,
+    /// Name for people, shown in presence answers.
+    pub display_name: Option<String>,
+}
+
+/// Text that must not appear in logs. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; whoever calls this keeps it out of logs and messages.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// Reads text where empty means "not set": TOML and the environment have no null.
+pub(super) fn empty_as_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok((!text.is_empty()).then_some(text))
+}

@@ -1,0 +1,151 @@
+//! Ranges of the numbers, as `whosthere.default.toml` states them.
+
+use std::ops::RangeInclusive;
+
+use super::Problem;
+use crate::config::Config;
+
+/// From silence to a lost connection: the contract's five minutes.
+const TCP_LOSS_SECS_MAX: u64 = 300;
+
+/// Every number out of its range, and TCP probes that take too long together.
+pub(super) fn check(config: &Config) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = rules(config)
+        .into_iter()
+        .filter(|(_, value, range)| !range.contains(value))
+        .map(|(key, value, range)| {
+            let (least, most) = range.into_inner();
+            Problem::new(key, format!("is {value}; expected {least} to {most}"))
+        })
+        .collect();
+    problems.extend(check_tcp_probes(config));
+    problems
+}
+
+type Rule = (&'static str, u64, RangeInclusive<u64>);
+
+fn rules(config: &Config) -> Vec<Rule> {
+    let (mqtt, http) = (&config.mqtt, &config.http);
+    let kib = 1024;
+    let gib = 1 << 30;
+    vec![
+        ("workers", config.workers as u64, 0..=1024),
+        (
+            "mqtt.connect_timeout_secs",
+            mqtt.connect_timeout_secs,
+            1..=300,
+        ),
+        (
+            "mqtt.keep_alive_secs_max",
+            mqtt.keep_alive_secs_max.into(),
+            1..=200,
+        ),
+        (
+            "mqtt.packet_bytes_max",
+            mqtt.packet_bytes_max.into(),
+            kib..=268_435_455,
+        ),
+        (
+            "mqtt.topic_levels_max",
+            mqtt.topic_levels_max as u64,
+            1..=65_535,
+        ),
+        ("mqtt.receive_max", mqtt.receive_max.into(), 1..=65_535),
+        ("mqtt.inflight_max", mqtt.inflight_max.into(), 1..=65_535),
+        (
+            "mqtt.queue_messages_max",
+            mqtt.queue_messages_max as u64,
+            1..=1_000_000,
+        ),
+        (
+            "mqtt.queue_bytes_max",
+            mqtt.queue_bytes_max as u64,
+            kib..=gib,
+        ),
+        (
+            "mqtt.outbound_bytes_max",
+            mqtt.outbound_bytes_max as u64,
+            kib..=gib,
+        ),
+        (
+            "mqtt.filters_per_packet_max",
+            mqtt.filters_per_packet_max as u64,
+            1..=65_535,
+        ),
+        (
+            "mqtt.subscriptions_per_session_max",
+            mqtt.subscriptions_per_session_max as u64,
+            1..=1_000_000,
+        ),
+        (
+            "mqtt.connections_max",
+            mqtt.connections_max as u64,
+            0..=10_000_000,
+        ),
+        (
+            "mqtt.mailbox_deliveries_max",
+            mqtt.mailbox_deliveries_max as u64,
+            1..=1 << 24,
+        ),
+        (
+            "mqtt.listen_backlog",
+            mqtt.listen_backlog.into(),
+            1..=65_535,
+        ),
+        (
+            "mqtt.tcp_keep_alive_idle_secs",
+            mqtt.tcp_keep_alive_idle_secs,
+            1..=299,
+        ),
+        (
+            "mqtt.tcp_keep_alive_interval_secs",
+            mqtt.tcp_keep_alive_interval_secs,
+            1..=299,
+        ),
+        (
+            "mqtt.tcp_keep_alive_probes",
+            mqtt.tcp_keep_alive_probes.into(),
+            1..=20,
+        ),
+        (
+            "http.connections_max",
+            http.connections_max as u64,
+            1..=1_000_000,
+        ),
+        (
+            "http.header_bytes_max",
+            http.header_bytes_max as u64,
+            8192..=1 << 20,
+        ),
+        (
+            "http.header_timeout_secs",
+            http.header_timeout_secs,
+            1..=300,
+        ),
+        ("http.body_bytes_max", http.body_bytes_max, 0..=16 << 20),
+        ("http.stall_timeout_secs", http.stall_timeout_secs, 1..=600),
+        ("http.listings_max", http.listings_max as u64, 1..=10_000),
+        (
+            "http.page_rows_max",
+            http.page_rows_max as u64,
+            1..=1_000_000,
+        ),
+    ]
+}
+
+fn check_tcp_probes(config: &Config) -> Option<Problem> {
+    let mqtt = &config.mqtt;
+    let probing_secs = mqtt
+        .tcp_keep_alive_interval_secs
+        .saturating_mul(mqtt.tcp_keep_alive_probes.into());
+    let loss_secs = mqtt.tcp_keep_alive_idle_secs.saturating_add(probing_secs);
+    (loss_secs > TCP_LOSS_SECS_MAX).then(|| {
+        Problem::new(
+            "mqtt.tcp_keep_alive_idle_secs",
+            format!(
+                "plus `mqtt.tcp_keep_alive_interval_secs` times `mqtt.tcp_keep_alive_probes` is \
+                 {loss_secs}; a lost connection must be noticed within {TCP_LOSS_SECS_MAX} seconds"
+            ),
+        )
+    })
+}
