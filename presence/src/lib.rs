@@ -1,1 +1,24 @@
-//! Who is online: sessions, users and their subscriptions in one index per organisation.
+//! Who is online: the sessions, users and subscriptions of an organisation in one index that
+//! answers queries and routes messages alike.
+//!
+//! No sockets, no clock, no serialisation: time comes in as an argument and views go out as
+//! borrowed data. Neighbours: `topics` below, `server` above.
+//!
+//! # Layout
+//! - [`id`]: the small words: [`SessionRef`], [`Address`], [`Protocol`]
+//! - [`change`]: what happens to a session: [`Opening`], [`Opened`], [`Ended`], [`EndReason`]
+//! - [`org`]: [`Org`], the index of one organisation, and how it is changed and routed by
+//! - [`listing`]: [`Listing`], queries that read the index in short pieces
+
+pub mod change;
+pub mod id;
+pub mod listing;
+pub mod org;
+
+pub use change::{EndReason, Ended, Opened, Opening};
+pub use id::{Address, Protocol, SessionRef};
+pub use listing::{Listing, Piece, Position, SessionView};
+pub use org::{Counts, Org, Recipient, SubscribeError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What happens to a session: it opens, and it ends. Both are told once, by value.
+
+use std::net::SocketAddr;
+
+use compact_str::CompactString;
+
+use crate::id::{Address, Protocol, SessionRef};
+
+/// A session about to open.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The user, without the organisation's suffix.
+    pub username: &'a str,
+    /// MQTT client identifier; assigned by the server if the client sent none.
+    pub client_id: &'a str,
+    /// The protocol it speaks.
+    pub protocol: Protocol,
+    /// The client's address, if known.
+    pub peer: Option<SocketAddr>,
+    /// When it connected, in Unix milliseconds.
+    pub connected_at_ms: u64,
+    /// Where its connection is.
+    pub address: Address,
+}
+
+/// A session that has opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its name from now on.
+    pub session: SessionRef,
+    /// The session that had this client identifier until now. It ended **before** this one opened.
+    pub taken_over: Option<Ended>,
+    /// How many sessions the user has now, this one included.
+    pub online_sessions: u32,
+}
+
+/// A session that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its name until now.
+    pub session: SessionRef,
+    /// Where its connection is or was.
+    pub address: Address,
+    /// Whose it was.
+    pub username: CompactString,
+    /// Its client identifier.
+    pub client_id: CompactString,
+    /// When it had connected, in Unix milliseconds.
+    pub connected_at_ms: u64,
+    /// How many sessions the user has left.
+    pub online_sessions: u32,
+}
+
+/// Why a session ended, in the words of the webhook contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The client sent DISCONNECT.
+    ClientDisconnect,
+    /// The connection closed or failed without one.
+    ConnectionLost,
+    /// Nothing came for one and a half times the keep alive (MQTT 5 §3.1.2.10).
+    KeepAliveTimeout,
+    /// The same client identifier connected again (MQTT 5 §3.1.4-3).
+    TakenOver,
+    /// The client broke the protocol or one of its limits.
+    ProtocolError,
+    /// The server stops.
+    ServerStopped,
+}
+
+impl EndReason {
+    /// The word in events and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientDisconnect => "client_disconnect",
+            Self::ConnectionLost => "connection_lost",
+            Self::KeepAliveTimeout => "keep_alive_timeout",
+            Self::TakenOver => "taken_over",
+            Self::ProtocolError => "protocol_error",
+            Self::ServerStopped => "server_stopped",
+        }
+    }
+}

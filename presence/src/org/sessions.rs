@@ -1,0 +1,124 @@
+//! Opening and ending sessions: the only two places where somebody comes or goes.
+
+use super::{NONE, Org, Session, State, User};
+use crate::change::{Ended, Opened, Opening};
+use crate::id::SessionRef;
+
+impl Org {
+    /// Opens a session. One that has the same client identifier ends first (MQTT 5 §3.1.4-3), in
+    /// the same step: nobody ever sees both, or neither.
+    pub fn open(&self, opening: &Opening<'_>) -> Opened {
+        let mut state = self.lock();
+        let taken_over = state
+            .find_client(opening.client_id)
+            .map(|slot| state.end(slot));
+        let user = state.user(opening.username);
+        let serial = state.next_serial;
+        state.next_serial += 1;
+        let slot = state.sessions.insert(Session::new(opening, serial, user));
+        state.enter_client(slot);
+        let online_sessions = state.append_to_user(user, slot);
+        Opened {
+            session: SessionRef { slot, serial },
+            taken_over,
+            online_sessions,
+        }
+    }
+
+    /// Ends a session with all its subscriptions. `None` if it had ended before, so that of several
+    /// reasons to end a session the first one counts.
+    pub fn end(&self, session: SessionRef) -> Option<Ended> {
+        let mut state = self.lock();
+        let slot = state.slot_of(session)?;
+        Some(state.end(slot))
+    }
+
+    /// Whether the session is still online.
+    #[must_use]
+    pub fn is_online(&self, session: SessionRef) -> bool {
+        self.lock().slot_of(session).is_some()
+    }
+}
+
+impl State {
+    fn user(&mut self, name: &str) -> u32 {
+        if let Some(slot) = self.find_user(name) {
+            return slot;
+        }
+        let hash = self.hash(name);
+        let slot = self.users.insert(User {
+            name: name.into(),
+            first_session: NONE,
+            last_session: NONE,
+            session_count: 0,
+        });
+        let (users, seed) = (&self.users, &self.seed);
+        self.names
+            .insert(hash, slot, |slot| hash_of(seed, &users[slot].name));
+        slot
+    }
+
+    fn enter_client(&mut self, slot: u32) {
+        let (sessions, seed) = (&self.sessions, &self.seed);
+        let hash_of = |slot: u32| hash_of(seed, &sessions[slot].client_id);
+        self.clients.insert(hash_of(slot), slot, hash_of);
+    }
+
+    fn append_to_user(&mut self, user_slot: u32, slot: u32) -> u32 {
+        let user = &mut self.users[user_slot];
+        let last = std::mem::replace(&mut user.last_session, slot);
+        user.session_count += 1;
+        let count = user.session_count;
+        if last == NONE {
+            user.first_session = slot;
+        } else {
+            self.sessions[last].next_of_user = slot;
+            self.sessions[slot].previous_of_user = last;
+        }
+        count
+    }
+
+    fn end(&mut self, slot: u32) -> Ended {
+        self.remove_subscriptions_of(slot);
+        let hash = self.hash(&self.sessions[slot].client_id);
+        self.clients.remove(hash, |other| other == slot);
+        let session = self.sessions.remove(slot);
+        let (username, online_sessions) = self.take_from_user(&session);
+        Ended {
+            session: SessionRef {
+                slot,
+                serial: session.serial,
+            },
+            address: session.address(),
+            username,
+            client_id: session.client_id,
+            connected_at_ms: session.connected_at_ms,
+            online_sessions,
+        }
+    }
+
+    /// Takes a session out of its user's list; the user goes with the last one.
+    fn take_from_user(&mut self, session: &Session) -> (compact_str::CompactString, u32) {
+        let (next, previous) = (session.next_of_user, session.previous_of_user);
+        let user = &mut self.users[session.user];
+        user.session_count -= 1;
+        match previous {
+            NONE => user.first_session = next,
+            previous => self.sessions[previous].next_of_user = next,
+        }
+        match next {
+            NONE => user.last_session = previous,
+            next => self.sessions[next].previous_of_user = previous,
+        }
+        if user.session_count > 0 {
+            return (user.name.clone(), user.session_count);
+        }
+        let hash = self.hash(&self.users[session.user].name);
+        self.names.remove(hash, |other| other == session.user);
+        (self.users.remove(session.user).name, 0)
+    }
+}
+
+fn hash_of(seed: &std::hash::RandomState, text: &str) -> u64 {
+    std::hash::BuildHasher::hash_one(seed, text)
+}

@@ -1,0 +1,174 @@
+//! The index against a naive model, and what a listing promises while everything changes.
+
+mod model;
+mod stories;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use topics::{TopicFilter, TopicName};
+
+use crate::{Listing, Org, Piece, Position};
+use model::{Change, Model, Row, World, change};
+
+const FILTERS: [&str; 12] = [
+    "#", "+", "a", "a/b", "a/+", "a/#", "+/b", "a/b/c", "$s/a", "$s/#", "b//c", "b/+/c",
+];
+
+const NAMES: [&str; 8] = ["a", "a/b", "a/b/c", "a/x", "b//c", "$s/a", "b", "x/b"];
+
+/// All rows of a listing, and how many of them were the first of their user.
+fn rows(org: &Org, mut listing: Listing, rows_per_piece: usize) -> (Vec<Row>, usize) {
+    let (mut rows, mut users) = (Vec::new(), 0);
+    loop {
+        let piece = listing.next_piece(org, rows_per_piece, &mut |view, new_user| {
+            users += usize::from(new_user);
+            rows.push(Row::of(view));
+        });
+        if piece == Piece::Done {
+            return (rows, users);
+        }
+    }
+}
+
+fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort();
+    rows
+}
+
+/// The same rows page by page, each page a listing of its own that begins where the last ended.
+fn paged(org: &Org, filter: Option<TopicFilter<'_>>, limit: usize) -> Vec<Row> {
+    let mut all = Vec::new();
+    let mut from: Option<Position> = None;
+    loop {
+        let mut listing = Listing::of_org(filter, from);
+        let mut page = Vec::new();
+        let mut piece = Piece::Done;
+        while page.len() < limit {
+            let left = limit - page.len();
+            piece = listing.next_piece(org, left, &mut |view, _| page.push(Row::of(view)));
+            if piece == Piece::Done {
+                break;
+            }
+        }
+        all.append(&mut page);
+        match piece {
+            Piece::Done => return all,
+            Piece::More(position) => from = Some(position),
+        }
+    }
+}
+
+fn check_queries(org: &Org, model: &Model, limit: usize) {
+    let counts = org.counts();
+    assert_eq!(counts.sessions, model.sessions.len());
+    assert_eq!(counts.users, model.user_count());
+    assert_eq!(counts.subscriptions, model.subscription_count());
+    assert_eq!(counts.filters, model.filter_count());
+
+    let (all, users) = rows(org, Listing::of_org(None, None), 512);
+    assert_eq!(users, model.user_count());
+    assert_eq!(sorted(all), sorted(model.rows(|_| true)));
+    assert_eq!(
+        sorted(paged(org, None, limit)),
+        sorted(model.rows(|_| true))
+    );
+
+    for text in FILTERS {
+        let filter = TopicFilter::parse(text).expect("valid");
+        let expected = sorted(model.rows(|session| session.overlaps(filter)));
+        let (found, _) = rows(org, Listing::of_org(Some(filter), None), limit);
+        assert_eq!(sorted(found), expected, "filter {text}");
+        assert_eq!(sorted(paged(org, Some(filter), limit)), expected);
+    }
+}
+
+fn check_users(org: &Org, model: &Model) {
+    for user in model::USERS {
+        // In order of opening, which is the model's order.
+        let expected = model.rows(|session| session.username == user);
+        let (found, _) = rows(org, Listing::of_user(user), 2);
+        assert_eq!(found, expected);
+    }
+}
+
+fn check_routing(org: &Org, model: &Model) {
+    for text in NAMES {
+        let name = TopicName::parse(text).expect("valid");
+        let mut recipients = Vec::new();
+        org.recipients(name, &mut recipients);
+        let mut found: Vec<_> = recipients
+            .iter()
+            .map(|recipient| (recipient.address.connection, recipient.options))
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, model.recipients(name), "topic {text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn index_equals_a_naive_model(changes in vec(change(), 1..60), limit in 1usize..5) {
+        let mut world = World::default();
+        for change in changes {
+            world.apply(&change);
+            check_routing(&world.org, &world.model);
+        }
+        check_queries(&world.org, &world.model, limit);
+        check_users(&world.org, &world.model);
+    }
+
+    #[test]
+    fn who_stays_is_listed_exactly_once_while_others_come_and_go(
+        before in vec(change(), 20..60),
+        during in vec(vec(change(), 0..4), 30),
+        filter in proptest::option::of(proptest::sample::select(&FILTERS[..])),
+        rows_per_piece in 1usize..4,
+    ) {
+        let mut world = World::default();
+        before.iter().for_each(|change| world.apply(change));
+        let filter = filter.map(|text| TopicFilter::parse(text).expect("valid"));
+        let qualifies = |model: &Model| -> Vec<u64> {
+            let rows = model.rows(|session| filter.is_none_or(|filter| session.overlaps(filter)));
+            rows.iter().map(|row| row.serial).collect()
+        };
+        let mut throughout = qualifies(&world.model);
+        let mut during = during.into_iter();
+        let mut listing = Listing::of_org(filter, None);
+        let (mut seen, mut order, mut users) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let piece = listing.next_piece(&world.org, rows_per_piece, &mut |view, new_user| {
+                seen.push(view.session.serial);
+                order.push(view.username.to_owned());
+                users += usize::from(new_user);
+            });
+            if piece == Piece::Done {
+                break;
+            }
+            for change in during.next().into_iter().flatten() {
+                world.apply(&change);
+                let now = qualifies(&world.model);
+                throughout.retain(|serial| now.contains(serial));
+            }
+        }
+        for serial in throughout {
+            prop_assert_eq!(seen.iter().filter(|found| **found == serial).count(), 1);
+        }
+        let times: std::collections::HashSet<u64> = seen.iter().copied().collect();
+        prop_assert_eq!(times.len(), seen.len(), "no session stands there twice");
+        order.dedup();
+        prop_assert_eq!(order.len(), users, "the rows of a user stand together");
+    }
+}
+
+#[test]
+fn changes_are_generated_of_every_kind() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut kinds = std::collections::HashSet::new();
+    for _ in 0..200 {
+        let tree = change().new_tree(&mut runner).expect("a change");
+        let change: Change = tree.current();
+        kinds.insert(std::mem::discriminant(&change));
+    }
+    assert_eq!(kinds.len(), 4);
+}

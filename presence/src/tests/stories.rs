@@ -1,0 +1,208 @@
+//! Single rules, each as a short story.
+
+use std::net::SocketAddr;
+
+use topics::{TopicFilter, TopicName};
+
+use super::rows;
+use crate::{
+    Address, Listing, Opened, Opening, Org, Piece, Protocol, SessionRef, SubscribeError,
+};
+
+fn open(org: &Org, username: &str, client_id: &str) -> Opened {
+    org.open(&Opening {
+        username,
+        client_id,
+        protocol: Protocol::V311,
+        peer: Some(SocketAddr::from(([203, 0, 113, 42], 54122))),
+        connected_at_ms: 1,
+        address: Address {
+            worker: 3,
+            connection: 77,
+        },
+    })
+}
+
+fn filter(text: &str) -> TopicFilter<'_> {
+    TopicFilter::parse(text).expect("valid")
+}
+
+fn subscribe(org: &Org, session: SessionRef, text: &str) {
+    assert_eq!(org.subscribe(session, filter(text), 1, 1_000), Ok(true));
+}
+
+fn clients(org: &Org, listing: Listing) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut listing = listing;
+    while listing.next_piece(org, 3, &mut |view, _| found.push(view.client_id().to_owned()))
+        != Piece::Done
+    {}
+    found
+}
+
+#[test]
+fn takeover_ends_the_old_session_of_another_user_too() {
+    let org = Org::new("org");
+    let old = open(&org, "alice", "phone").session;
+    subscribe(&org, old, "chat/#");
+    let new = open(&org, "bob", "phone");
+    let ended = new.taken_over.expect("the client id was taken");
+    assert_eq!((ended.session, ended.username.as_str()), (old, "alice"));
+    assert!(clients(&org, Listing::of_user("alice")).is_empty());
+    assert_eq!(clients(&org, Listing::of_user("bob")), ["phone"]);
+    assert_eq!(org.counts().subscriptions, 0, "subscriptions do not pass on");
+}
+
+#[test]
+fn an_ended_session_can_neither_end_again_nor_subscribe() {
+    let org = Org::new("org");
+    let session = open(&org, "alice", "phone").session;
+    assert!(org.end(session).is_some());
+    open(&org, "alice", "tablet");
+    assert!(org.end(session).is_none());
+    assert_eq!(
+        org.subscribe(session, filter("a"), 0, 10),
+        Err(SubscribeError::Ended)
+    );
+    assert!(!org.unsubscribe(session, filter("a")));
+    assert!(!org.is_online(session));
+}
+
+#[test]
+fn subscriptions_of_a_session_are_limited_and_a_repeated_one_is_none_more() {
+    let org = Org::new("org");
+    let session = open(&org, "alice", "phone").session;
+    assert_eq!(org.subscribe(session, filter("a"), 0, 1), Ok(true));
+    assert_eq!(org.subscribe(session, filter("a"), 1, 1), Ok(false));
+    assert_eq!(
+        org.subscribe(session, filter("b"), 0, 1),
+        Err(SubscribeError::TooMany)
+    );
+}
+
+#[test]
+fn a_repeated_subscription_has_the_new_options() {
+    let org = Org::new("org");
+    let session = open(&org, "alice", "phone").session;
+    for options in [0, 1, 63] {
+        let _ = org.subscribe(session, filter("a"), options, 10);
+        let mut recipients = Vec::new();
+        org.recipients(TopicName::parse("a").expect("valid"), &mut recipients);
+        assert_eq!(recipients.len(), 1);
+        assert_eq!(recipients[0].options, options);
+        assert_eq!((recipients[0].address.worker, recipients[0].address.connection), (3, 77));
+    }
+}
+
+#[test]
+fn addresses_come_back_as_they_went_in() {
+    let org = Org::new("org");
+    for (given, shown) in [
+        ("203.0.113.42:54122", "203.0.113.42:54122"),
+        ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+        ("[::ffff:192.0.2.7]:1", "192.0.2.7:1"),
+    ] {
+        org.open(&Opening {
+            username: given,
+            client_id: given,
+            protocol: Protocol::V5,
+            peer: Some(given.parse().expect("an address")),
+            connected_at_ms: 0,
+            address: Address {
+                worker: 0,
+                connection: 0,
+            },
+        });
+        let mut peer = None;
+        Listing::of_user(given).next_piece(&org, 1, &mut |view, _| peer = view.peer());
+        assert_eq!(peer, Some(shown.parse().expect("an address")));
+    }
+}
+
+#[test]
+fn one_user_with_thousands_of_sessions_is_listed_in_pieces() {
+    let org = Org::new("org");
+    for number in 0..5_000 {
+        open(&org, "fleet", &format!("device-{number}"));
+    }
+    let (rows, users) = rows(&org, Listing::of_user("fleet"), 100);
+    assert_eq!((rows.len(), users), (5_000, 1));
+    let mut largest = 0;
+    let mut listing = Listing::of_user("fleet");
+    loop {
+        let mut piece_rows = 0;
+        let piece = listing.next_piece(&org, usize::MAX, &mut |_, _| piece_rows += 1);
+        largest = largest.max(piece_rows);
+        if piece == Piece::Done {
+            break;
+        }
+    }
+    assert!(largest <= 1_024, "a piece visited {largest} rows");
+}
+
+#[test]
+fn a_room_larger_than_a_piece_is_gathered_whole_while_people_leave_and_enter() {
+    let org = Org::new("org");
+    let sessions: Vec<_> = (0..20_000)
+        .map(|number| {
+            let name = format!("user-{number}");
+            let session = open(&org, &name, &name).session;
+            subscribe(&org, session, "news");
+            session
+        })
+        .collect();
+    // Others, so that the room is worth gathering.
+    for number in 0..100_000 {
+        open(&org, &format!("other-{number}"), &format!("other-{number}"));
+    }
+    let mut leaving = sessions.iter().rev().step_by(2);
+    let mut listing = Listing::of_org(Some(filter("news")), None);
+    let mut seen = std::collections::HashMap::new();
+    let mut left = std::collections::HashSet::new();
+    while listing.next_piece(&org, 256, &mut |view, _| {
+        *seen.entry(view.session.serial).or_insert(0) += 1;
+    }) != Piece::Done
+    {
+        for session in leaving.by_ref().take(20) {
+            org.end(*session);
+            left.insert(session.serial);
+        }
+        let name = format!("late-{}", left.len());
+        let late = open(&org, &name, &name).session;
+        let _ = org.subscribe(late, filter("news"), 0, 10);
+    }
+    assert!(left.len() > 1_000, "some left while it was listed");
+    for session in sessions.iter().filter(|one| !left.contains(&one.serial)) {
+        assert_eq!(seen.get(&session.serial), Some(&1));
+    }
+    assert!(seen.values().all(|times| *times == 1));
+}
+
+#[test]
+fn filters_too_many_to_gather_are_answered_all_the_same() {
+    let org = Org::new("org");
+    for number in 0..20_000 {
+        let name = format!("user-{number}");
+        let session = open(&org, &name, &name).session;
+        subscribe(&org, session, &format!("users/{name}/inbox"));
+    }
+    let (found, users) = rows(&org, Listing::of_org(Some(filter("users/+/inbox")), None), 256);
+    assert_eq!((found.len(), users), (20_000, 20_000));
+}
+
+#[test]
+fn nothing_is_left_when_everybody_has_gone() {
+    let org = Org::new("org");
+    let sessions: Vec<_> = (0..100)
+        .map(|number| {
+            let session = open(&org, &format!("u{}", number % 7), &format!("c{number}")).session;
+            subscribe(&org, session, &format!("a/{number}"));
+            subscribe(&org, session, "a/#");
+            session
+        })
+        .collect();
+    for session in sessions {
+        org.end(session);
+    }
+    assert_eq!(org.counts(), crate::Counts::default());
+}
