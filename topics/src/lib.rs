@@ -1,9 +1,26 @@
 //! Topic names and filters of MQTT: parse, match, overlap, and a trie of filters.
 //!
+//! Everything here is pure: no I/O, no clock, no knowledge of sessions or organisations. The
+//! rules are those of MQTT 5 §4.7 (names, filters, `$`) and §4.8.2 (`$share`).
+//!
 //! # Layout
 //!
+//! - `name`: [`TopicName`], what a client publishes to.
+//! - `filter`: [`TopicFilter`], what a client subscribes to.
+//! - `levels`: the comparisons of level sequences.
 //! - [`slab`]: numbered slots whose growth never copies more than one chunk.
 //! - [`split_table`]: a hash table whose growth never rehashes more than one shard.
 
+mod filter;
+mod levels;
+mod name;
 pub mod slab;
 pub mod split_table;
+#[cfg(test)]
+mod testing;
+
+pub use filter::{TopicFilter, TopicFilterError};
+pub use name::{TopicName, TopicNameError};
+
+/// The most bytes a topic name or filter can have: its length travels as two bytes (MQTT 5 §1.5.4).
+pub const TOPIC_BYTES_MAX: usize = 65_535;
