@@ -3,7 +3,7 @@
 //! A [`TopicFilter`] is borrowed text that has passed the rules of MQTT 5 §4.7, with the
 //! `$share/{group}/` of a shared subscription (§4.8.2) set apart. Two questions are answered
 //! here for single filters: which names a filter matches, and whether two filters have a name in
-//! common.
+//! common. [`FilterTrie`](crate::FilterTrie) answers them for many at once.
 
 use thiserror::Error;
 

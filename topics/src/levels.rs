@@ -1,10 +1,10 @@
-//! Comparing sequences of levels.
+//! Comparing sequences of levels, for filters and for the labels of the trie.
 //!
 //! A sequence is text with `/` between its levels: `""` is one empty level, `/` is two. No levels
 //! at all is not a text but `None`. Nothing here checks validity: `#` is taken to be last.
 //!
 //! [`take`] compares levels of a filter with a name, [`meet`] with those of another filter. Both
-//! accept the beginning of a filter and tell what is left.
+//! accept the beginning of a filter and tell what is left, so the trie can go on below a node.
 
 /// The first level, and the levels after it.
 pub(crate) fn split_first(text: &str) -> (&str, Option<&str>) {
@@ -12,6 +12,18 @@ pub(crate) fn split_first(text: &str) -> (&str, Option<&str>) {
         Some((first, rest)) => (first, Some(rest)),
         None => (text, None),
     }
+}
+
+/// How many bytes the whole levels take that both texts begin with.
+///
+/// The first levels must be equal, so 0 means that the one level in common is empty.
+pub(crate) fn shared_len(a: &str, b: &str) -> usize {
+    let pairs = a.split('/').zip(b.split('/'));
+    let shared = pairs.take_while(|(a, b)| a == b);
+    let len_with_slashes = shared.map(|(level, _)| level.len() + 1).sum::<usize>();
+    len_with_slashes
+        .checked_sub(1)
+        .expect("the first levels are equal")
 }
 
 /// What levels of a filter make of a name.
@@ -110,5 +122,20 @@ impl Prefix {
             Some(level) => self != Self::Start || !level.starts_with('$'),
             None => self != Self::EmptyLevel,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_levels_are_whole_and_may_be_empty() {
+        assert_eq!(shared_len("a/b/c", "a/b/d"), 3);
+        assert_eq!(shared_len("a/bc", "a/bd"), 1);
+        assert_eq!(shared_len("a", "a/b"), 1);
+        assert_eq!(shared_len("/x", "/y"), 0);
+        assert_eq!(shared_len("", "/y"), 0);
+        assert_eq!(shared_len("//x", "//y"), 1);
     }
 }

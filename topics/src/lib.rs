@@ -7,7 +7,8 @@
 //!
 //! - `name`: [`TopicName`], what a client publishes to.
 //! - `filter`: [`TopicFilter`], what a client subscribes to.
-//! - `levels`: the comparisons of level sequences.
+//! - `levels`: the comparisons of level sequences that filters and the trie share.
+//! - `trie`: [`FilterTrie`], the one index of filters, for routing and for queries.
 //! - [`slab`]: numbered slots whose growth never copies more than one chunk.
 //! - [`split_table`]: a hash table whose growth never rehashes more than one shard.
 
@@ -18,9 +19,11 @@ pub mod slab;
 pub mod split_table;
 #[cfg(test)]
 mod testing;
+mod trie;
 
 pub use filter::{TopicFilter, TopicFilterError};
 pub use name::{TopicName, TopicNameError};
+pub use trie::{BudgetSpent, FilterTrie, NodeId};
 
 /// The most bytes a topic name or filter can have: its length travels as two bytes (MQTT 5 §1.5.4).
 pub const TOPIC_BYTES_MAX: usize = 65_535;
