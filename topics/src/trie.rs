@@ -101,13 +101,12 @@ impl FilterTrie {
         }
     }
 
-    /// The node's value, [`NO_VALUE`](Self::NO_VALUE) until it is set.
-    ///
-    /// # Panics
-    ///
-    /// May panic when the filter of `node` has been released.
+    /// The node's value, [`NO_VALUE`](Self::NO_VALUE) until it is set and after its release. The
+    /// node of a released filter may since be another filter's.
     pub fn value(&self, node: NodeId) -> u32 {
-        self.nodes[node.0].value
+        self.nodes
+            .get(node.0)
+            .map_or(Self::NO_VALUE, |node| node.value)
     }
 
     /// Gives the node a value other than [`NO_VALUE`](Self::NO_VALUE), which is what
