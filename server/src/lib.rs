@@ -2,3 +2,4 @@
 
 pub mod accounts;
 pub mod config;
+pub mod data_dir;
