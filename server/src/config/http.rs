@@ -17,6 +17,8 @@ pub struct HttpConfig {
     pub body_bytes_max: u64,
     /// Time without progress in a body or an answer, seconds.
     pub stall_timeout_secs: u64,
+    /// Time for running requests once the server stops, seconds.
+    pub drain_timeout_secs: u64,
     /// Long listings at the same time.
     pub listings_max: usize,
     /// Largest `limit=`, rows.
@@ -31,6 +33,7 @@ impl Default for HttpConfig {
             header_timeout_secs: 10,
             body_bytes_max: 65_536,
             stall_timeout_secs: 30,
+            drain_timeout_secs: 10,
             listings_max: 16,
             page_rows_max: 10_000,
         }

@@ -28,7 +28,7 @@ pub struct MqttConfig {
     /// Filters in one SUBSCRIBE or UNSUBSCRIBE.
     pub filters_per_packet_max: usize,
     /// Subscriptions of one session.
-    pub subscriptions_per_session_max: usize,
+    pub subscriptions_per_session_max: u16,
     /// MQTT connections of the whole server.
     pub connections_max: usize,
     /// Messages waiting to cross to one event loop.

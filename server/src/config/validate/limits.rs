@@ -74,8 +74,8 @@ fn rules(config: &Config) -> Vec<Rule> {
         ),
         (
             "mqtt.subscriptions_per_session_max",
-            mqtt.subscriptions_per_session_max as u64,
-            1..=1_000_000,
+            mqtt.subscriptions_per_session_max.into(),
+            1..=65_535,
         ),
         (
             "mqtt.connections_max",
@@ -124,6 +124,7 @@ fn rules(config: &Config) -> Vec<Rule> {
         ),
         ("http.body_bytes_max", http.body_bytes_max, 0..=16 << 20),
         ("http.stall_timeout_secs", http.stall_timeout_secs, 1..=600),
+        ("http.drain_timeout_secs", http.drain_timeout_secs, 0..=600),
         ("http.listings_max", http.listings_max as u64, 1..=10_000),
         (
             "http.page_rows_max",

@@ -1,0 +1,139 @@
+//! Errors as `application/problem+json` (RFC 9457).
+//!
+//! One variant per thing a caller can act on. `detail` may repeat what the caller sent, never
+//! what the server knows; 401 reads the same whatever was wrong with the key.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::health::Phase;
+
+/// Why a request was not answered with what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// `topic=` is not a topic filter; the text says why.
+    BadFilter(String),
+    /// `limit=` is not a number of this range.
+    BadLimit { rows_max: usize },
+    /// `cursor=` is none of ours.
+    BadCursor,
+    /// `cursor=` was given out before the server was restarted.
+    StaleCursor,
+    /// The query cannot be read.
+    BadQuery(&'static str),
+    /// The user name in the path cannot be one.
+    BadName(&'static str),
+    /// There is no key, or it opens nothing.
+    NoKey,
+    /// No such path.
+    NotFound,
+    /// The path is there, the method is not.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    SlowBody,
+    /// The body is too large.
+    LargeBody { bytes_max: u64 },
+    /// As many long listings as allowed are under way.
+    TooManyListings,
+    /// The server is starting or stopping.
+    NotReady(Phase),
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: String,
+}
+
+impl Problem {
+    /// Status, the last part of the type, and the title, which is the same for the whole type.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::BadFilter(_) => (S::BAD_REQUEST, "bad-filter", "Not a topic filter"),
+            Self::BadLimit { .. } => (S::BAD_REQUEST, "bad-limit", "Limit out of range"),
+            Self::BadCursor => (S::BAD_REQUEST, "bad-cursor", "Not a cursor"),
+            Self::StaleCursor => (S::BAD_REQUEST, "stale-cursor", "Cursor no longer valid"),
+            Self::BadQuery(_) => (S::BAD_REQUEST, "bad-query", "Query cannot be read"),
+            Self::BadName(_) => (S::BAD_REQUEST, "bad-name", "Not a user name"),
+            Self::NoKey => (S::UNAUTHORIZED, "no-key", "Secret key required"),
+            Self::NotFound => (S::NOT_FOUND, "not-found", "No such resource"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+            ),
+            Self::SlowBody => (S::REQUEST_TIMEOUT, "slow-body", "Request took too long"),
+            Self::LargeBody { .. } => (S::PAYLOAD_TOO_LARGE, "large-body", "Request too large"),
+            Self::TooManyListings => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-listings",
+                "Too many long listings",
+            ),
+            Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::BadFilter(why) => format!("`topic` is not a topic filter: {why}."),
+            Self::BadLimit { rows_max } => {
+                format!("`limit` must be a whole number from 1 to {rows_max}.")
+            }
+            Self::BadCursor => "`cursor` must be a `next_cursor` of an earlier answer.".into(),
+            Self::StaleCursor => "`cursor` is from before a restart of the server. Begin the \
+                                  listing again without it."
+                .into(),
+            Self::BadQuery(why) | Self::BadName(why) => (*why).into(),
+            Self::NoKey => "Send a valid secret key as `X-Secret-Key: sk_…` or `Authorization: \
+                            Bearer sk_…`."
+                .into(),
+            Self::NotFound => "There is nothing at this path.".into(),
+            Self::MethodNotAllowed => "The Allow header names the methods of this path.".into(),
+            Self::SlowBody => "The body of the request did not arrive in time.".into(),
+            Self::LargeBody { bytes_max } => {
+                format!("The body of a request may have at most {bytes_max} bytes.")
+            }
+            Self::TooManyListings => "Too many long listings are under way. Try again, or ask \
+                                      for pages with `limit`."
+                .into(),
+            Self::NotReady(Phase::Stopping) => "The server is stopping.".into(),
+            Self::NotReady(_) => "The server is starting.".into(),
+        }
+    }
+
+    /// The header that tells the caller what to do next.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let one_second = HeaderValue::from_static("1");
+        match self {
+            Self::NoKey => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::TooManyListings | Self::NotReady(_) => Some((header::RETRY_AFTER, one_second)),
+            // What is left of the body would be taken for the next request.
+            Self::SlowBody | Self::LargeBody { .. } => {
+                Some((header::CONNECTION, HeaderValue::from_static("close")))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, kind, title) = self.kind();
+        let document = Document {
+            r#type: format!("urn:whosthere:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail(),
+        };
+        // Texts and a number always have a JSON form.
+        let json = serde_json::to_vec(&document).unwrap_or_default();
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (status, content_type, json).into_response();
+        response.headers_mut().extend(self.header());
+        response
+    }
+}

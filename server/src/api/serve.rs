@@ -1,0 +1,147 @@
+//! Accepts HTTP connections and serves the router on them, within limits.
+//!
+//! Our own loop over hyper instead of `axum::serve`, which knows no limit on connections, heads
+//! or time. At the limit of connections nothing more is accepted: the rest waits in the system's
+//! backlog.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::stall::StallGuard;
+use super::{AppState, router};
+
+/// How long to wait when the system cannot give a connection, for lack of files mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` is ready, then lets requests under way finish for as long as
+/// `http.drain_timeout_secs` says, and closes what is left.
+pub async fn serve(listener: TcpListener, state: Arc<AppState>, stop: impl Future<Output = ()>) {
+    let (stopping, watch_stop) = watch::channel(());
+    let server = Server {
+        http1: builder(&state),
+        router: router(Arc::clone(&state)),
+        stall_limit: Duration::from_secs(state.limits.stall_timeout_secs),
+        permits: Arc::new(Semaphore::new(state.limits.connections_max)),
+        state,
+        watch_stop,
+    };
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            (stream, permit) = server.accept(&listener) => {
+                connections.spawn(server.connection(stream, permit));
+            }
+        }
+    }
+    drop(listener);
+    drop(stopping);
+    let drain_limit = Duration::from_secs(server.state.limits.drain_timeout_secs);
+    let drained = timeout(drain_limit, async {
+        while connections.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!("HTTP connections were still busy at the end and are closed");
+    }
+}
+
+/// What all connections share.
+struct Server {
+    http1: http1::Builder,
+    router: Router,
+    state: Arc<AppState>,
+    permits: Arc<Semaphore>,
+    stall_limit: Duration,
+    /// Fails to wait once the server stops.
+    watch_stop: watch::Receiver<()>,
+}
+
+fn builder(state: &AppState) -> http1::Builder {
+    let limits = &state.limits;
+    let mut http1 = http1::Builder::new();
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_timeout_secs))
+        .max_header_size(limits.header_bytes_max)
+        // The buffer must hold a head of the full size, or it would be refused a little earlier.
+        .max_buf_size(limits.header_bytes_max + 1024);
+    http1
+}
+
+impl Server {
+    /// The next connection, once there is room for one.
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+                // Nobody closes the semaphore.
+                return std::future::pending().await;
+            };
+            match listener.accept().await {
+                Ok((stream, _)) => return (stream, permit),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!("cannot accept an HTTP connection, trying again: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection until it ends.
+    fn connection(
+        &self,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + use<> {
+        // Answers are written in few large pieces; waiting to fill packets would only delay them.
+        // A socket that cannot take the option is about to fail anyway.
+        let _ = stream.set_nodelay(true);
+        let metrics = self.state.metrics.http.clone();
+        let io = StallGuard::new(stream, self.stall_limit, metrics.stalled.clone());
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let mut watch_stop = self.watch_stop.clone();
+        async move {
+            metrics.connections.inc();
+            let mut connection = pin!(connection);
+            let result = tokio::select! {
+                result = &mut connection => result,
+                _ = watch_stop.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                if error.is_timeout() {
+                    metrics.stalled.inc();
+                }
+                tracing::debug!("an HTTP connection ended early: {error}");
+            }
+            metrics.connections.dec();
+            drop(permit);
+        }
+    }
+}
+
+/// Whether only the connection that was being accepted is at fault.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
