@@ -1,0 +1,70 @@
+//! `whosthere check`: reads the configuration as `serve` would and says what it means.
+//!
+//! Opens no port and makes no file.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use super::{CheckArgs, refuse};
+use crate::config::{Config, process_environment};
+
+/// Exit code 0 when the configuration is right, 64 when not.
+pub(super) fn run(arguments: &CheckArgs) -> ExitCode {
+    match Config::load(arguments.config.as_deref(), &process_environment()) {
+        Ok(config) => {
+            print!("{}", summary(&config));
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// What `serve` would do, without any secret.
+fn summary(config: &Config) -> String {
+    let mut text = String::from("The configuration is right.\n");
+    for (door, address) in config.listen.open() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {door} listens on {address}");
+    }
+    let _ = writeln!(text, "  data directory: {}", config.data_dir.display());
+    for org in &config.orgs {
+        let (id, keys, users) = (&org.id, org.secret_keys.len(), org.users.len());
+        let _ = writeln!(
+            text,
+            "  organisation {id}: {keys} secret keys, {users} users"
+        );
+        if org.open_auth {
+            let _ = writeln!(text, "    warning: open_auth lets anybody in as any user");
+        }
+        if keys == 0 {
+            let _ = writeln!(text, "    note: without a secret key nobody can query it");
+        }
+    }
+    if config.orgs.is_empty() {
+        text.push_str("  organisation: made at the first start\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_tells_what_would_run_and_no_secret() {
+        let key = "sk_test_0123456789abcdef0123456789abcdef";
+        let text = format!(
+            "[listen]\nmqtt = \"127.0.0.1:1\"\n[[org]]\nid = \"a\"\nopen_auth = true\n\
+             secret_keys = [\"{key}\"]"
+        );
+        let summary = summary(&Config::from_text(&text, "t", &Default::default()).unwrap());
+        for part in [
+            "mqtt listens on 127.0.0.1:1",
+            "organisation a: 1 secret key",
+            "warning",
+        ] {
+            assert!(summary.contains(part), "{part:?} is not in: {summary}");
+        }
+        assert!(!summary.contains(key) && !summary.contains("http"));
+    }
+}
