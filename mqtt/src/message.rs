@@ -70,8 +70,8 @@ impl Message {
 
     /// The encoded PUBLISH for subscribers of `version` at `qos`; made on first use.
     ///
-    /// At QoS 1 the packet identifier is 1 and stands at
-    /// [`Message::packet_id_offset`]. QoS 2 is not spoken and counts as 1.
+    /// At QoS 1 the packet identifier is 1, to be overwritten; it stands right
+    /// behind the topic name. QoS 2 is not spoken and counts as 1.
     /// Empty if the message has no such form, because the packet would be over
     /// the 268,435,455 bytes of the protocol or the topic over 65,535 bytes.
     pub fn frame(&self, version: Version, qos: QoS) -> &Bytes {
@@ -82,7 +82,7 @@ impl Message {
     }
 
     /// Where the packet identifier (two bytes, big endian) stands in a QoS 1 frame.
-    pub fn packet_id_offset(&self, frame: &[u8]) -> usize {
+    pub(crate) fn packet_id_offset(&self, frame: &[u8]) -> usize {
         let length_width = frame[1..]
             .iter()
             .take_while(|byte| **byte & 0x80 != 0)

@@ -16,7 +16,7 @@ use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::{v3, v5};
 use tokio_util::codec::{Decoder, Encoder};
 
-use crate::frame::variable_length;
+use crate::frame::{variable_length, whole_frame};
 use crate::reason::Violation;
 use crate::session::Version;
 
@@ -35,7 +35,10 @@ pub(crate) enum Packet {
 
 /// Decodes one packet of a connected client. `frame` must be exactly that packet.
 pub(crate) fn decode(mut frame: BytesMut, version: Version) -> Result<Packet, Violation> {
-    check_direction(frame.first().copied().unwrap_or(0) >> 4)?;
+    if whole_frame(&frame, u32::MAX)? != Some(frame.len()) {
+        return Err(Violation::malformed("not exactly one packet"));
+    }
+    check_direction(frame[0] >> 4)?;
     check_length(&frame, version)?;
     if version == Version::V31 {
         clear_dup_of_requests(&mut frame);
