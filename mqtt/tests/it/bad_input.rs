@@ -1,0 +1,313 @@
+//! What no honest client sends: the first packet, then broken ones.
+
+use bytes::BytesMut;
+use mqtt::{Action, CloseReason, FrameError, Version};
+use rmqtt_codec::v5::{self, ConnectAckReason, DisconnectReasonCode as Code};
+
+use crate::script::*;
+
+#[test]
+fn a_first_packet_other_than_connect_closes_in_silence() {
+    let rows: [&[u8]; 6] = [
+        b"\xC0\x00",
+        b"\xE0\x00",
+        b"\x30\x03\x00\x01a",
+        b"\x82\x06\x00\x09\x00\x01a\x00",
+        b"\xF0\x00",
+        b"\x11\x00",
+    ];
+    for bytes in rows {
+        let mut client = Client::new(Version::V5);
+        let reason = close_reason(client.send_raw(bytes));
+        assert!(
+            matches!(reason, CloseReason::ProtocolError(_)),
+            "{reason:?}"
+        );
+        client.assert_closed();
+        assert_eq!(client.session.version(), None);
+    }
+}
+
+#[test]
+fn protocol_name_and_level_must_belong_together() {
+    // name, level, reply
+    let rows: [(&[u8], u8, &[u8]); 12] = [
+        (b"\0\x04HTTP", 4, b""),
+        (b"\0\x04mqtt", 4, b""),
+        (b"\0\x05MQTTT", 4, b""),
+        (b"\0\x06MQTT", 4, b""),
+        (b"\0\x04MQTT", 3, b""),
+        (b"\0\x06MQIsdp", 4, b""),
+        (b"\0\x06MQIsdp", 5, b""),
+        (b"\0\x04MQTT", 0, b"\x20\x02\x00\x01"),
+        (b"\0\x04MQTT", 6, b"\x20\x02\x00\x01"),
+        (b"\0\x04MQTT", 0x84, b"\x20\x02\x00\x01"),
+        (b"\0\x06MQIsdp", 2, b"\x20\x02\x00\x01"),
+        (b"\0\x06MQIsdp", 0x83, b"\x20\x02\x00\x01"),
+    ];
+    for (name, level, reply) in rows {
+        let mut bytes = vec![0x10, 0];
+        bytes.extend_from_slice(name);
+        bytes.extend_from_slice(&[level, 2, 0, 60, 0, 1, b'x']);
+        bytes[1] = bytes.len() as u8 - 2;
+        let mut client = Client::new(Version::V311);
+        let action = client.send_raw(&bytes);
+        assert!(
+            matches!(action, Action::Close(_)),
+            "{name:?} {level}: {action:?}"
+        );
+        assert_eq!(client.out, reply, "{name:?} {level}");
+        client.out.clear();
+        client.assert_closed();
+    }
+}
+
+/// A CONNECT of `version` whose bytes after the header are altered.
+fn altered(version: Version, alter: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let whole = match connect_of(version) {
+        Connect::V3(connect) => encode_v3(rmqtt_codec::v3::Packet::Connect(Box::new(connect))),
+        Connect::V5(connect) => encode_v5(connect.into()),
+    };
+    let mut body = whole[2..].to_vec();
+    alter(&mut body);
+    let mut bytes = vec![0x10, body.len() as u8];
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+#[test]
+fn a_malformed_connect_is_answered_to_mqtt_5_only() {
+    let flags_at = |version| if version == Version::V31 { 9 } else { 7 };
+    type Alteration = fn(&mut Vec<u8>, usize);
+    let rows: [(&str, Alteration); 9] = [
+        ("reserved flag", |body, flags| body[flags] |= 1),
+        ("will QoS without will", |body, flags| {
+            body[flags] |= 0b0000_1000
+        }),
+        ("will retain without will", |body, flags| {
+            body[flags] |= 0b0010_0000
+        }),
+        ("will QoS 3", |body, flags| body[flags] |= 0b0001_1100),
+        ("user name missing", |body, flags| {
+            body[flags] |= 0b1000_0000
+        }),
+        ("bytes after the end", |body, _| body.push(0)),
+        ("cut short", |body, _| body.truncate(body.len() - 1)),
+        ("NUL in the client id", |body, _| {
+            *body.last_mut().unwrap() = 0
+        }),
+        ("client id is not UTF-8", |body, _| {
+            *body.last_mut().unwrap() = 0xFF
+        }),
+    ];
+    for version in ALL {
+        for (name, alter) in rows {
+            let bytes = altered(version, |body| alter(body, flags_at(version)));
+            let mut client = Client::new(version);
+            let action = client.send_raw(&bytes);
+            assert!(
+                matches!(action, Action::Close(_)),
+                "{name} {version:?}: {action:?}"
+            );
+            if version == Version::V5 {
+                let replies = client.replies_v5();
+                let [v5::Packet::ConnectAck(connack)] = &replies[..] else {
+                    panic!("{name}: {replies:?}")
+                };
+                assert_eq!(
+                    connack.reason_code,
+                    ConnectAckReason::MalformedPacket,
+                    "{name}"
+                );
+            }
+            client.assert_closed();
+        }
+    }
+}
+
+#[test]
+fn a_password_without_user_name_is_for_mqtt_5_only() {
+    for version in ALL {
+        let flags_at = if version == Version::V31 { 9 } else { 7 };
+        let bytes = altered(version, |body| {
+            body[flags_at] |= 0b0100_0000;
+            body.extend_from_slice(b"\0\x01p");
+        });
+        let mut client = Client::new(version);
+        let action = client.send_raw(&bytes);
+        assert_eq!(
+            matches!(action, Action::Open(_)),
+            version == Version::V5,
+            "{action:?}"
+        );
+    }
+}
+
+#[test]
+fn nul_in_a_user_name_is_malformed() {
+    for version in ALL {
+        let flags_at = if version == Version::V31 { 9 } else { 7 };
+        let bytes = altered(version, |body| {
+            body[flags_at] |= 0b1000_0000;
+            body.extend_from_slice(b"\0\x01\0");
+        });
+        let action = Client::new(version).send_raw(&bytes);
+        assert!(matches!(action, Action::Close(_)), "{action:?}");
+    }
+}
+
+#[test]
+fn a_packet_over_the_limit_ends_the_session() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let error = FrameError::TooLarge {
+            bytes: 2000,
+            max: 1024,
+        };
+        let reason = client.session.handle_frame_error(error, &mut client.out);
+        assert_eq!(reason, CloseReason::PacketTooLarge);
+        client.assert_thrown_out(&Action::Close(reason), Code::PacketTooLarge);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_packet_end_the_session() {
+    for version in ALL {
+        for error in [FrameError::MalformedLength, FrameError::BadType] {
+            let mut client = Client::connected(version);
+            let reason = client.session.handle_frame_error(error, &mut client.out);
+            client.assert_thrown_out(&Action::Close(reason), Code::MalformedPacket);
+        }
+    }
+    let mut client = Client::new(Version::V5);
+    let reason = client
+        .session
+        .handle_frame_error(FrameError::BadType, &mut client.out);
+    assert!(
+        matches!(reason, CloseReason::ProtocolError(_)),
+        "{reason:?}"
+    );
+    client.assert_closed();
+}
+
+#[test]
+fn malformed_packets_end_the_session() {
+    let everywhere: &[(&str, &[u8])] = &[
+        ("PINGREQ with flags", b"\xC1\x00"),
+        ("PINGREQ with a body", b"\xC0\x01\x00"),
+        (
+            "SUBSCRIBE with wrong flags",
+            b"\x80\x06\x00\x09\x00\x01a\x00",
+        ),
+        ("UNSUBSCRIBE with wrong flags", b"\xA0\x05\x00\x09\x00\x01a"),
+        ("DISCONNECT with flags", b"\xE1\x00"),
+        ("PUBACK with flags", b"\x41\x02\x00\x01"),
+        ("PUBACK of 0", b"\x40\x02\x00\x00"),
+        ("PUBACK cut short", b"\x40\x01\x00"),
+        ("PUBLISH without a name", b"\x30\x00"),
+        ("PUBLISH with a name cut short", b"\x30\x03\x00\x05a"),
+        (
+            "PUBLISH with a name that is not UTF-8",
+            b"\x30\x03\x00\x01\xFF",
+        ),
+        ("PUBLISH with QoS 3", b"\x36\x05\x00\x01a\x00\x01"),
+        (
+            "PUBLISH with QoS 1 and packet id 0",
+            b"\x32\x05\x00\x01a\x00\x00",
+        ),
+        ("SUBSCRIBE without packet id", b"\x82\x00"),
+    ];
+    let v3_only: &[(&str, &[u8])] = &[
+        ("DISCONNECT with a body", b"\xE0\x01\x00"),
+        ("PUBACK with more", b"\x40\x03\x00\x01\x00"),
+        (
+            "SUBSCRIBE with reserved bits",
+            b"\x82\x06\x00\x09\x00\x01a\x04",
+        ),
+        (
+            "SUBSCRIBE with reserved bits later",
+            b"\x82\x0A\x00\x09\x00\x01a\x01\x00\x01b\x81",
+        ),
+        ("SUBSCRIBE with QoS 3", b"\x82\x06\x00\x09\x00\x01a\x03"),
+        ("SUBSCRIBE to nothing", b"\x82\x02\x00\x09"),
+        (
+            "SUBSCRIBE to an empty filter",
+            b"\x82\x05\x00\x09\x00\x00\x00",
+        ),
+        ("UNSUBSCRIBE from nothing", b"\xA2\x02\x00\x09"),
+    ];
+    let v5_only: &[(&str, &[u8])] = &[
+        ("length padded", b"\xC0\x80\x00"),
+        ("DISCONNECT with more", b"\xE0\x03\x00\x00\x00"),
+        ("DISCONNECT with an unknown reason", b"\xE0\x01\x01"),
+        (
+            "SUBSCRIBE with reserved bits",
+            b"\x82\x07\x00\x09\x00\x00\x01a\x40",
+        ),
+        (
+            "SUBSCRIBE with retain handling 3",
+            b"\x82\x07\x00\x09\x00\x00\x01a\x30",
+        ),
+        (
+            "PUBLISH with an unknown property",
+            b"\x30\x06\x00\x01a\x02\x7F\x00",
+        ),
+        (
+            "PUBLISH with a property twice",
+            b"\x30\x08\x00\x01a\x04\x01\x01\x01\x01",
+        ),
+        ("PUBLISH with properties too long", b"\x30\x04\x00\x01a\x7F"),
+        (
+            "SUBSCRIBE with NUL in a user property",
+            b"\x82\x0D\x00\x09\x06\x26\x00\x01\x00\x00\x00\x00\x01a\x00",
+        ),
+    ];
+    for version in ALL {
+        let own = if version == Version::V5 {
+            v5_only
+        } else {
+            v3_only
+        };
+        for (name, bytes) in everywhere.iter().chain(own) {
+            let mut client = Client::connected(version);
+            let action = client.send_raw(bytes);
+            assert!(
+                matches!(action, Action::Close(_)),
+                "{name} {version:?}: {action:?}"
+            );
+            client.assert_thrown_out(&action, Code::MalformedPacket);
+        }
+    }
+}
+
+#[test]
+fn mqtt_5_requests_without_filters_are_protocol_errors() {
+    for bytes in [&b"\x82\x03\x00\x09\x00"[..], b"\xA2\x03\x00\x09\x00"] {
+        let mut client = Client::connected(Version::V5);
+        let action = client.send_raw(bytes);
+        client.assert_thrown_out(&action, Code::ProtocolError);
+    }
+}
+
+#[test]
+fn a_frame_that_is_not_exactly_one_packet_is_malformed() {
+    for bytes in [&b"\xC0\x00\xC0\x00"[..], b"\x40\x02\x00", b"\xC0", b""] {
+        for version in ALL {
+            for connected in [true, false] {
+                let mut client = if connected {
+                    Client::connected(version)
+                } else {
+                    Client::new(version)
+                };
+                let Client {
+                    session,
+                    limits,
+                    out,
+                    ..
+                } = &mut client;
+                let action = session.handle_frame(BytesMut::from(bytes), limits, out);
+                assert!(matches!(action, Action::Close(_)), "{action:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! CONNECT: who gets in, and what CONNACK says.
+
+use mqtt::{
+    ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, Action, CloseReason, ConnectRequest, QoS, Version,
+};
+use rmqtt_codec::{v3, v5};
+
+use crate::script::*;
+
+pub(crate) fn open(action: Action) -> ConnectRequest {
+    match action {
+        Action::Open(request) => *request,
+        other => panic!("not opened: {other:?}"),
+    }
+}
+
+pub(crate) fn connack_v5(client: &mut Client) -> v5::ConnectAck {
+    match &client.replies_v5()[..] {
+        [v5::Packet::ConnectAck(connack)] => (**connack).clone(),
+        other => panic!("not one CONNACK: {other:?}"),
+    }
+}
+
+pub(crate) fn return_code(client: &mut Client) -> v3::ConnectAckReason {
+    match client.replies_v3()[..] {
+        [v3::Packet::ConnectAck(connack)] => {
+            assert!(!connack.session_present);
+            connack.return_code
+        }
+        ref other => panic!("not one CONNACK: {other:?}"),
+    }
+}
+
+#[test]
+fn request_carries_what_the_client_said() {
+    for version in ALL {
+        let mut client = Client::new(version);
+        let connect = match connect_of(version) {
+            Connect::V3(connect) => Connect::V3(v3::Connect {
+                username: Some("alice@acme".into()),
+                password: Some("secret".into()),
+                ..connect
+            }),
+            Connect::V5(connect) => Connect::V5(v5::Connect {
+                username: Some("alice@acme".into()),
+                password: Some("secret".into()),
+                ..connect
+            }),
+        };
+        let request = open(client.connect(connect));
+        assert_eq!(client.session.version(), Some(version));
+        assert_eq!(request.version, version);
+        assert_eq!(request.client_id, "phone");
+        assert!(request.clean_start);
+        assert_eq!(request.keep_alive_secs, 60);
+        assert_eq!(request.username.as_deref(), Some("alice@acme"));
+        assert_eq!(request.password.as_deref(), Some(&b"secret"[..]));
+        assert!(!format!("{request:?}").contains("secret"), "{request:?}");
+        assert!(
+            client.out.is_empty(),
+            "nothing is said before the caller decides"
+        );
+    }
+}
+
+#[test]
+fn mqtt_5_user_properties_and_session_expiry_reach_the_caller() {
+    let connect = v5::Connect {
+        session_expiry_interval_secs: 3600,
+        user_properties: vec![("os".into(), "iOS".into()), ("os".into(), "Android".into())],
+        ..connect_v5()
+    };
+    let request = open(Client::new(Version::V5).connect(Connect::V5(connect)));
+    assert_eq!(request.session_expiry_secs, 3600);
+    let values: Vec<&str> = request
+        .user_properties
+        .iter()
+        .map(|(_, value)| &**value)
+        .collect();
+    assert_eq!(values, ["iOS", "Android"]);
+}
+
+#[test]
+fn connack_of_mqtt_5_announces_every_absence() {
+    let mut client = Client::new(Version::V5);
+    let connect = v5::Connect {
+        session_expiry_interval_secs: 60,
+        ..connect_v5()
+    };
+    open(client.connect(Connect::V5(connect)));
+    client.accept();
+    let expected = v5::ConnectAck {
+        session_expiry_interval_secs: Some(0),
+        receive_max: id(20),
+        max_qos: QoS::AtLeastOnce,
+        max_packet_size: Some(1024),
+        retain_available: false,
+        wildcard_subscription_available: true,
+        subscription_identifiers_available: false,
+        shared_subscription_available: false,
+        topic_alias_max: 0,
+        ..v5::ConnectAck::default()
+    };
+    assert_eq!(connack_v5(&mut client), expected);
+    assert!(client.session.is_connected());
+}
+
+#[test]
+fn session_expiry_is_not_mentioned_to_a_client_that_did_not_ask() {
+    let mut client = Client::new(Version::V5);
+    open(client.connect(connect_of(Version::V5)));
+    client.accept();
+    assert_eq!(connack_v5(&mut client).session_expiry_interval_secs, None);
+}
+
+#[test]
+fn connack_of_mqtt_3_is_two_bytes() {
+    for (version, flags) in [(Version::V31, 0), (Version::V311, 1)] {
+        let mut client = Client::new(version);
+        open(client.connect(connect_of(version)));
+        let accepted = Accepted {
+            assigned_client_id: None,
+            session_present: true,
+        };
+        client
+            .session
+            .accept(&accepted, &client.limits, &mut client.out);
+        assert_eq!(client.out[..], [0x20, 2, flags, 0], "{version:?}");
+    }
+}
+
+#[test]
+fn keep_alive_is_capped_for_mqtt_5_only() {
+    let rows = [
+        // version, asked for, announced, in force, bearable silence
+        (Version::V5, 0, Some(200), 200, Some(300)),
+        (Version::V5, 1, None, 1, Some(2)),
+        (Version::V5, 200, None, 200, Some(300)),
+        (Version::V5, 201, Some(200), 200, Some(300)),
+        (Version::V5, 65_535, Some(200), 200, Some(300)),
+        (Version::V311, 0, None, 0, None),
+        (Version::V311, 65_535, None, 65_535, Some(98_303)),
+        (Version::V31, 30, None, 30, Some(45)),
+    ];
+    for (version, asked, announced, in_force, silence) in rows {
+        let mut client = Client::new(version);
+        let connect = match connect_of(version) {
+            Connect::V3(connect) => Connect::V3(v3::Connect {
+                keep_alive: asked,
+                ..connect
+            }),
+            Connect::V5(connect) => Connect::V5(v5::Connect {
+                keep_alive: asked,
+                ..connect
+            }),
+        };
+        assert_eq!(open(client.connect(connect)).keep_alive_secs, asked);
+        client.accept();
+        if version == Version::V5 {
+            assert_eq!(
+                connack_v5(&mut client).server_keepalive_sec,
+                announced,
+                "{asked}"
+            );
+        }
+        assert_eq!(
+            client.session.keep_alive_secs(),
+            in_force,
+            "{version:?} {asked}"
+        );
+        assert_eq!(
+            client.session.silent_secs_max(),
+            silence,
+            "{version:?} {asked}"
+        );
+    }
+}
+
+#[test]
+fn without_a_cap_the_client_chooses_its_keep_alive() {
+    let mut client = Client::new(Version::V5);
+    client.limits.keep_alive_secs_max = 0;
+    let connect = v5::Connect {
+        keep_alive: 0,
+        ..connect_v5()
+    };
+    open(client.connect(Connect::V5(connect)));
+    client.accept();
+    assert_eq!(connack_v5(&mut client).server_keepalive_sec, None);
+    assert_eq!(client.session.silent_secs_max(), None);
+}
+
+#[test]
+fn empty_client_id_is_assigned_where_the_version_allows() {
+    let rows = [
+        (Version::V5, true, true),
+        (Version::V5, false, true),
+        (Version::V311, true, true),
+        (Version::V311, false, false),
+        (Version::V31, true, false),
+        (Version::V31, false, false),
+    ];
+    for (version, clean_start, allowed) in rows {
+        let mut client = Client::new(version);
+        let action = client.connect(empty_id(version, clean_start));
+        if allowed {
+            let request = open(action);
+            assert_eq!(request.client_id, "");
+            assert_eq!(
+                request.clean_start, clean_start,
+                "{version:?}: the client's own flag"
+            );
+        } else {
+            assert!(matches!(close_reason(action), CloseReason::Refused(_)));
+            assert_eq!(
+                return_code(&mut client),
+                v3::ConnectAckReason::IdentifierRejected
+            );
+            client.assert_closed();
+        }
+    }
+}
+
+fn empty_id(version: Version, clean: bool) -> Connect {
+    match connect_of(version) {
+        Connect::V3(connect) => {
+            let client_id = "".into();
+            Connect::V3(v3::Connect {
+                client_id,
+                clean_session: clean,
+                ..connect
+            })
+        }
+        Connect::V5(connect) => {
+            let client_id = "".into();
+            Connect::V5(v5::Connect {
+                client_id,
+                clean_start: clean,
+                ..connect
+            })
+        }
+    }
+}
+
+#[test]
+fn clean_start_is_reported_as_sent() {
+    for clean_start in [true, false] {
+        let connect = v5::Connect {
+            clean_start,
+            ..connect_v5()
+        };
+        let request = open(Client::new(Version::V5).connect(Connect::V5(connect)));
+        assert_eq!(request.clean_start, clean_start);
+    }
+}
+
+#[test]
+fn assigned_client_id_is_told_to_mqtt_5() {
+    let mut client = Client::new(Version::V5);
+    open(client.connect(empty_id(Version::V5, true)));
+    let accepted = Accepted {
+        assigned_client_id: Some("auto-1"),
+        session_present: false,
+    };
+    client
+        .session
+        .accept(&accepted, &client.limits, &mut client.out);
+    assert_eq!(
+        connack_v5(&mut client).assigned_client_id.as_deref(),
+        Some("auto-1")
+    );
+}
+
+#[test]
+fn connack_fits_every_client_that_is_let_in() {
+    let longest = "x".repeat(ASSIGNED_CLIENT_ID_BYTES_MAX);
+    for client_id in ["phone", ""] {
+        for bytes_max in 1..200_u32 {
+            let mut client = Client::new(Version::V5);
+            let connect = v5::Connect {
+                max_packet_size: bytes_max.try_into().ok(),
+                session_expiry_interval_secs: 1,
+                keep_alive: 0,
+                client_id: client_id.into(),
+                ..connect_v5()
+            };
+            if let Action::Open(_) = client.connect(Connect::V5(connect)) {
+                let assigned_client_id = client_id.is_empty().then_some(&*longest);
+                let accepted = Accepted {
+                    assigned_client_id,
+                    session_present: false,
+                };
+                client
+                    .session
+                    .accept(&accepted, &client.limits, &mut client.out);
+                assert!(!client.out.is_empty(), "{bytes_max}: CONNACK is written");
+            }
+            assert!(client.out.len() <= bytes_max as usize, "{bytes_max}");
+            client.replies_v5();
+        }
+    }
+}

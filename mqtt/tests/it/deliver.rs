@@ -1,0 +1,285 @@
+//! Messages to the client: the window, the queue, and that they arrive unaltered.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mqtt::{Action, Delivery, DropReason, Message, QoS, Version};
+use rmqtt_codec::types::Publish;
+use rmqtt_codec::v5::{self, PublishProperties};
+
+use crate::script::*;
+
+fn own_message(topic: &str, payload: &str, qos: QoS) -> Arc<Message> {
+    Arc::new(Message::new(topic.into(), payload.to_owned().into(), qos))
+}
+
+fn deliver(client: &mut Client, message: &Arc<Message>, granted: QoS) -> Delivery {
+    client
+        .session
+        .deliver(message, granted, &client.limits, &mut client.out)
+}
+
+#[test]
+fn a_message_is_sent_at_the_lower_qos() {
+    use QoS::{AtLeastOnce as One, AtMostOnce as Zero};
+    for version in ALL {
+        for (published, granted, sent) in [(Zero, One, Zero), (One, Zero, Zero), (One, One, One)] {
+            let mut client = Client::connected(version);
+            let message = own_message("a/b", "hello", published);
+            assert_eq!(deliver(&mut client, &message, granted), Delivery::Sent);
+            let [publish] = &client.published()[..] else {
+                panic!("one PUBLISH")
+            };
+            assert_eq!(
+                (&*publish.topic, &publish.payload[..]),
+                ("a/b", &b"hello"[..])
+            );
+            assert_eq!(
+                (publish.qos, publish.dup, publish.retain),
+                (sent, false, false)
+            );
+            assert_eq!(publish.packet_id.is_some(), sent == One);
+        }
+    }
+}
+
+#[test]
+fn application_properties_pass_on_unaltered() {
+    let properties = PublishProperties {
+        correlation_data: Some("c".into()),
+        message_expiry_interval: 60.try_into().ok(),
+        content_type: Some("text/plain".into()),
+        user_properties: vec![
+            ("b".into(), "1".into()),
+            ("a".into(), "2".into()),
+            ("b".into(), "3".into()),
+        ],
+        is_utf8_payload: true,
+        response_topic: Some("reply/here".into()),
+        ..Default::default()
+    };
+    let publish = Publish {
+        properties: Some(properties.clone()),
+        ..message("a", QoS::AtLeastOnce)
+    };
+    let Action::Publish(inbound) = Client::connected(Version::V5).publish(publish) else {
+        panic!("not routed")
+    };
+    let message = Arc::new(inbound.message);
+    let mut client = Client::connected(Version::V5);
+    assert_eq!(
+        deliver(&mut client, &message, QoS::AtLeastOnce),
+        Delivery::Sent
+    );
+    assert_eq!(client.published()[0].properties.as_ref(), Some(&properties));
+    let mut client = Client::connected(Version::V311);
+    assert_eq!(
+        deliver(&mut client, &message, QoS::AtMostOnce),
+        Delivery::Sent
+    );
+    assert_eq!(client.published()[0].payload, "hello");
+}
+
+#[test]
+fn a_message_is_encoded_once_per_form() {
+    let message = own_message("a", "x", QoS::AtLeastOnce);
+    let first = message.frame(Version::V31, QoS::AtMostOnce).as_ptr();
+    assert_eq!(
+        message.frame(Version::V311, QoS::AtMostOnce).as_ptr(),
+        first
+    );
+    assert_ne!(message.frame(Version::V5, QoS::AtMostOnce).as_ptr(), first);
+}
+
+#[test]
+fn a_message_that_has_no_packet_is_dropped() {
+    let message = own_message(&"t".repeat(65_536), "x", QoS::AtMostOnce);
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let delivery = deliver(&mut client, &message, QoS::AtMostOnce);
+        assert_eq!(delivery, Delivery::Dropped(DropReason::PacketTooLarge));
+        assert!(client.out.is_empty());
+    }
+}
+
+#[test]
+fn the_clients_packet_size_is_respected_to_the_byte() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let message = own_message("a", &"x".repeat(60), qos);
+        let bytes = message.frame(Version::V5, qos).len() as u32;
+        for (bytes_max, fits) in [(bytes, true), (bytes - 1, false)] {
+            let connect = v5::Connect {
+                max_packet_size: bytes_max.try_into().ok(),
+                ..connect_v5()
+            };
+            let mut client = Client::connected_with(Connect::V5(connect));
+            let delivery = deliver(&mut client, &message, qos);
+            let dropped = Delivery::Dropped(DropReason::PacketTooLarge);
+            assert_eq!(delivery, if fits { Delivery::Sent } else { dropped });
+            assert_eq!(client.out.is_empty(), !fits);
+        }
+    }
+}
+
+#[test]
+fn beyond_the_window_messages_wait_in_order() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let send = |client: &mut Client, payload: &str| {
+            deliver(
+                client,
+                &own_message("a", payload, QoS::AtLeastOnce),
+                QoS::AtLeastOnce,
+            )
+        };
+        for payload in ["1", "2", "3"] {
+            assert_eq!(send(&mut client, payload), Delivery::Sent);
+        }
+        for payload in ["4", "5", "6", "7"] {
+            assert_eq!(send(&mut client, payload), Delivery::Queued);
+        }
+        assert!(client.session.outbound_bytes() > 0);
+        assert_eq!(send(&mut client, "8"), Delivery::QueueFull);
+
+        let sent = client.published();
+        assert_eq!(sent.len(), 3);
+        client.publish_ack(sent[1].packet_id.unwrap().get());
+        let next = client.published();
+        assert_eq!(next.len(), 1);
+        assert_eq!(next[0].payload, "4");
+
+        let mut order = Vec::new();
+        let mut unanswered = vec![sent[0].clone(), sent[2].clone(), next[0].clone()];
+        while let Some(publish) = unanswered.pop() {
+            client.publish_ack(publish.packet_id.unwrap().get());
+            for publish in client.published() {
+                order.push(publish.payload.clone());
+                unanswered.insert(0, publish);
+            }
+        }
+        assert_eq!(order, ["5", "6", "7"]);
+        assert_eq!(client.session.outbound_bytes(), 0);
+        assert_eq!(
+            send(&mut client, "9"),
+            Delivery::Sent,
+            "the window is free again"
+        );
+    }
+}
+
+#[test]
+fn qos_0_does_not_wait_behind_qos_1() {
+    let mut client = Client::connected(Version::V5);
+    for _ in 0..4 {
+        let _ = deliver(
+            &mut client,
+            &own_message("a", "1", QoS::AtLeastOnce),
+            QoS::AtLeastOnce,
+        );
+    }
+    client.out.clear();
+    let message = own_message("a", "0", QoS::AtMostOnce);
+    assert_eq!(
+        deliver(&mut client, &message, QoS::AtLeastOnce),
+        Delivery::Sent
+    );
+    assert_eq!(client.published()[0].payload, "0");
+}
+
+#[test]
+fn the_window_is_the_smaller_of_both_sides() {
+    for (receive_max, inflight_max, window) in [(2, 10, 2), (10, 2, 2), (u16::MAX, 3, 3), (5, 0, 1)]
+    {
+        let connect = connect_v5().receive_max(receive_max);
+        let mut client = Client::connected_with(Connect::V5(connect));
+        client.limits.inflight_max = inflight_max;
+        let message = own_message("a", "1", QoS::AtLeastOnce);
+        let sent =
+            (0..5).filter(|_| deliver(&mut client, &message, QoS::AtLeastOnce) == Delivery::Sent);
+        assert_eq!(sent.count(), window);
+    }
+}
+
+#[test]
+fn the_queue_is_limited_in_bytes() {
+    let mut client = Client::connected(Version::V5);
+    let message = own_message("a", &"x".repeat(150), QoS::AtLeastOnce);
+    for _ in 0..3 {
+        assert_eq!(
+            deliver(&mut client, &message, QoS::AtLeastOnce),
+            Delivery::Sent
+        );
+    }
+    for _ in 0..2 {
+        assert_eq!(
+            deliver(&mut client, &message, QoS::AtLeastOnce),
+            Delivery::Queued
+        );
+    }
+    assert_eq!(
+        deliver(&mut client, &message, QoS::AtLeastOnce),
+        Delivery::QueueFull
+    );
+    assert!(client.session.outbound_bytes() <= 400);
+}
+
+#[test]
+fn an_acknowledgement_of_nothing_is_let_pass() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        client.publish_ack(5);
+        let message = own_message("a", "1", QoS::AtLeastOnce);
+        let _ = deliver(&mut client, &message, QoS::AtLeastOnce);
+        let packet_id = client.published()[0].packet_id.unwrap().get();
+        client.publish_ack(packet_id.wrapping_add(1).max(1));
+        client.publish_ack(packet_id);
+        client.publish_ack(packet_id);
+        assert!(client.session.is_connected());
+        assert!(client.out.is_empty());
+    }
+}
+
+#[test]
+fn a_negative_acknowledgement_frees_the_place_too() {
+    let mut client = Client::connected(Version::V5);
+    client.limits.inflight_max = 1;
+    let message = own_message("a", "1", QoS::AtLeastOnce);
+    assert_eq!(
+        deliver(&mut client, &message, QoS::AtLeastOnce),
+        Delivery::Sent
+    );
+    assert_eq!(
+        deliver(&mut client, &message, QoS::AtLeastOnce),
+        Delivery::Queued
+    );
+    let packet_id = client.published()[0].packet_id.unwrap();
+    let reason_code = v5::PublishAckReason::QuotaExceeded;
+    let ack = v5::PublishAck {
+        packet_id,
+        reason_code,
+        ..Default::default()
+    };
+    let _ = client.send_v5(ack.into());
+    assert_eq!(client.published().len(), 1);
+}
+
+#[test]
+fn packet_identifiers_in_flight_are_never_used_again() {
+    let mut client = Client::connected(Version::V311);
+    let message = own_message("a", "1", QoS::AtLeastOnce);
+    // One that is never acknowledged stays in the way of every round.
+    let _ = deliver(&mut client, &message, QoS::AtLeastOnce);
+    let stuck = client.published()[0].packet_id.unwrap();
+    let mut seen = BTreeSet::new();
+    for _ in 0..70_000 {
+        assert_eq!(
+            deliver(&mut client, &message, QoS::AtLeastOnce),
+            Delivery::Sent
+        );
+        let packet_id = client.published()[0].packet_id.unwrap();
+        assert_ne!(packet_id, stuck);
+        seen.insert(packet_id);
+        client.publish_ack(packet_id.get());
+    }
+    assert_eq!(seen.len(), 65_534, "all but the one in flight");
+}

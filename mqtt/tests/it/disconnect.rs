@@ -1,0 +1,198 @@
+//! How sessions end, from either side, and PING while they last.
+
+use mqtt::{
+    Action, CloseReason, Delivery, DisconnectReason, DropReason, Message, QoS, Session, Version,
+};
+use rmqtt_codec::v5::{self, Disconnect, DisconnectReasonCode as Code};
+
+use crate::script::*;
+
+#[test]
+fn ping_is_answered() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let action = client.send_raw(&[0xC0, 0]);
+        assert!(matches!(action, Action::Continue), "{action:?}");
+        assert_eq!(client.out[..], [0xD0, 0]);
+    }
+}
+
+#[test]
+fn disconnect_ends_the_session_without_an_answer() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let reason = close_reason(client.send_raw(&[0xE0, 0]));
+        assert_eq!(
+            reason,
+            CloseReason::ClientDisconnect {
+                with_will: false,
+                logout: false
+            }
+        );
+        client.assert_closed();
+        assert_eq!(
+            client.session.version(),
+            Some(version),
+            "still known for the record"
+        );
+    }
+}
+
+#[test]
+fn mqtt_5_disconnect_may_ask_for_the_will_or_log_out() {
+    let logout = |value: &str| vec![("x".into(), "y".into()), ("logout".into(), value.into())];
+    let rows = [
+        (
+            Disconnect::new(Code::DisconnectWithWillMessage),
+            true,
+            false,
+        ),
+        (Disconnect::new(Code::UnspecifiedError), true, false),
+        (
+            Disconnect {
+                user_properties: logout("true"),
+                ..Default::default()
+            },
+            false,
+            true,
+        ),
+        (
+            Disconnect {
+                user_properties: logout("no"),
+                ..Default::default()
+            },
+            false,
+            false,
+        ),
+    ];
+    for (disconnect, with_will, logout) in rows {
+        let mut client = Client::connected(Version::V5);
+        let reason = close_reason(client.send_v5(disconnect.into()));
+        assert_eq!(reason, CloseReason::ClientDisconnect { with_will, logout });
+        client.assert_closed();
+    }
+}
+
+#[test]
+fn session_expiry_cannot_begin_with_disconnect() {
+    let disconnect = Disconnect {
+        session_expiry_interval_secs: Some(60),
+        ..Default::default()
+    };
+    let mut client = Client::connected(Version::V5);
+    let action = client.send_v5(disconnect.clone().into());
+    client.assert_thrown_out(&action, Code::ProtocolError);
+
+    let connect = v5::Connect {
+        session_expiry_interval_secs: 10,
+        ..connect_v5()
+    };
+    let mut client = Client::connected_with(Connect::V5(connect));
+    let reason = close_reason(client.send_v5(disconnect.into()));
+    assert!(
+        matches!(reason, CloseReason::ClientDisconnect { .. }),
+        "{reason:?}"
+    );
+}
+
+#[test]
+fn the_server_says_why_to_mqtt_5_only() {
+    let rows = [
+        (DisconnectReason::Normal, 0x00),
+        (DisconnectReason::UnspecifiedError, 0x80),
+        (DisconnectReason::NotAuthorized, 0x87),
+        (DisconnectReason::ServerBusy, 0x89),
+        (DisconnectReason::ServerShuttingDown, 0x8B),
+        (DisconnectReason::KeepAliveTimeout, 0x8D),
+        (DisconnectReason::SessionTakenOver, 0x8E),
+        (DisconnectReason::ReceiveMaximumExceeded, 0x93),
+        (DisconnectReason::PacketTooLarge, 0x95),
+        (DisconnectReason::MessageRateTooHigh, 0x96),
+        (DisconnectReason::QuotaExceeded, 0x97),
+        (DisconnectReason::AdministrativeAction, 0x98),
+        (DisconnectReason::MaximumConnectTime, 0xA0),
+    ];
+    for (why, code) in rows {
+        let mut client = Client::connected(Version::V5);
+        client.session.disconnect(why, &mut client.out);
+        assert_eq!(u8::from(client.disconnect_code()), code, "{why:?}");
+        client.session.disconnect(why, &mut client.out);
+        client.assert_closed();
+        for version in V3 {
+            let mut client = Client::connected(version);
+            client.session.disconnect(why, &mut client.out);
+            client.assert_closed();
+        }
+    }
+}
+
+#[test]
+fn no_disconnect_is_sent_before_connack() {
+    let mut client = Client::new(Version::V5);
+    let _ = client.connect(connect_of(Version::V5));
+    client
+        .session
+        .disconnect(DisconnectReason::ServerShuttingDown, &mut client.out);
+    client.assert_closed();
+    let mut client = Client::new(Version::V5);
+    client
+        .session
+        .disconnect(DisconnectReason::ServerShuttingDown, &mut client.out);
+    client.assert_closed();
+}
+
+#[test]
+fn a_closed_session_takes_nothing_more() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        client
+            .session
+            .disconnect(DisconnectReason::Normal, &mut client.out);
+        client.out.clear();
+        client.accept();
+        client.session.unsubscribed(id(1), &[], &mut client.out);
+        client
+            .session
+            .published(Some(id(1)), mqtt::PublishOutcome::Routed, &mut client.out);
+        let message = Message::new("a".into(), "x".into(), QoS::AtLeastOnce).into();
+        let Client {
+            session,
+            limits,
+            out,
+            ..
+        } = &mut client;
+        let delivery = session.deliver(&message, QoS::AtLeastOnce, limits, out);
+        assert_eq!(delivery, Delivery::Dropped(DropReason::NotConnected));
+        client.assert_closed();
+    }
+}
+
+#[test]
+fn a_new_session_has_no_version() {
+    let session = Session::new();
+    assert_eq!(session.version(), None);
+    assert!(!session.is_connected());
+}
+
+#[test]
+fn packets_in_the_wrong_direction_are_protocol_errors() {
+    let server_packets: [&[u8]; 4] = [
+        b"\x20\x02\x00\x00",
+        b"\x90\x03\x00\x01\x00",
+        b"\xB0\x02\x00\x01",
+        b"\xD0\x00",
+    ];
+    let qos_2_packets: [&[u8]; 3] = [
+        b"\x50\x02\x00\x01",
+        b"\x62\x02\x00\x01",
+        b"\x70\x02\x00\x01",
+    ];
+    let auth: &[u8] = b"\xF0\x00";
+    for version in ALL {
+        for bytes in server_packets.iter().chain(&qos_2_packets).chain([&auth]) {
+            let mut client = Client::connected(version);
+            let action = client.send_raw(bytes);
+            client.assert_thrown_out(&action, Code::ProtocolError);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! PUBLISH from the client: what is routed, what is answered, what is not served.
+
+use mqtt::{Action, CloseReason, Inbound, PublishOutcome, QoS, Version};
+use rmqtt_codec::types::Publish;
+use rmqtt_codec::v5::{DisconnectReasonCode as Code, PublishAckReason, PublishProperties};
+use rmqtt_codec::{v3, v5};
+
+use crate::script::*;
+
+fn inbound(action: Action) -> Inbound {
+    match action {
+        Action::Publish(inbound) => inbound,
+        other => panic!("not routed: {other:?}"),
+    }
+}
+
+fn puback_v5(client: &mut Client) -> v5::PublishAck {
+    match &client.replies_v5()[..] {
+        [v5::Packet::PublishAck(ack)] => ack.clone(),
+        other => panic!("not one PUBACK: {other:?}"),
+    }
+}
+
+#[test]
+fn qos_0_is_routed_and_not_answered() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let inbound = inbound(client.publish(message("a/b", QoS::AtMostOnce)));
+        assert_eq!(inbound.packet_id, None);
+        assert_eq!(inbound.message.topic(), "a/b");
+        assert_eq!(inbound.message.payload(), "hello");
+        assert_eq!(inbound.message.qos(), QoS::AtMostOnce);
+        for outcome in [PublishOutcome::Routed, PublishOutcome::QuotaExceeded] {
+            assert_eq!(
+                client.session.published(None, outcome, &mut client.out),
+                None
+            );
+        }
+        assert!(client.out.is_empty());
+    }
+}
+
+#[test]
+fn qos_1_is_answered_with_what_became_of_it() {
+    let rows = [
+        (PublishOutcome::Routed, PublishAckReason::Success),
+        (
+            PublishOutcome::NoMatchingSubscribers,
+            PublishAckReason::NoMatchingSubscribers,
+        ),
+        (
+            PublishOutcome::NotAuthorized,
+            PublishAckReason::NotAuthorized,
+        ),
+        (
+            PublishOutcome::QuotaExceeded,
+            PublishAckReason::QuotaExceeded,
+        ),
+    ];
+    for (outcome, code) in rows {
+        let mut client = Client::connected(Version::V5);
+        let inbound = inbound(client.publish(message("a", QoS::AtLeastOnce)));
+        assert_eq!(inbound.packet_id, Some(id(7)));
+        let closed = client
+            .session
+            .published(inbound.packet_id, outcome, &mut client.out);
+        assert_eq!(closed, None);
+        let ack = puback_v5(&mut client);
+        assert_eq!((ack.packet_id, ack.reason_code), (id(7), code));
+    }
+}
+
+#[test]
+fn mqtt_3_is_acknowledged_or_closed() {
+    for version in V3 {
+        for (outcome, closes) in [
+            (PublishOutcome::Routed, false),
+            (PublishOutcome::NoMatchingSubscribers, false),
+            (PublishOutcome::NotAuthorized, false),
+            (PublishOutcome::QuotaExceeded, true),
+        ] {
+            let mut client = Client::connected(version);
+            let inbound = inbound(client.publish(message("a", QoS::AtLeastOnce)));
+            let closed = client
+                .session
+                .published(inbound.packet_id, outcome, &mut client.out);
+            if closes {
+                assert_eq!(closed, Some(CloseReason::QuotaExceeded));
+                client.assert_closed();
+            } else {
+                assert_eq!(closed, None);
+                assert_eq!(
+                    client.replies_v3(),
+                    [v3::Packet::PublishAck { packet_id: id(7) }]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn reason_strings_are_for_those_who_want_them() {
+    for wanted in [true, false] {
+        let connect = v5::Connect {
+            request_problem_info: wanted,
+            ..connect_v5()
+        };
+        let mut client = Client::connected_with(Connect::V5(connect));
+        let outcome = PublishOutcome::NotAuthorized;
+        client
+            .session
+            .published(Some(id(1)), outcome, &mut client.out);
+        assert_eq!(puback_v5(&mut client).reason_string.is_some(), wanted);
+    }
+}
+
+#[test]
+fn reason_string_is_left_out_where_it_does_not_fit() {
+    let connect = v5::Connect {
+        max_packet_size: 40.try_into().ok(),
+        ..connect_v5()
+    };
+    let mut client = Client::connected_with(Connect::V5(connect));
+    client
+        .session
+        .published(Some(id(1)), PublishOutcome::NotAuthorized, &mut client.out);
+    assert!(client.out.len() <= 40);
+    let ack = puback_v5(&mut client);
+    assert_eq!(
+        (ack.reason_code, ack.reason_string),
+        (PublishAckReason::NotAuthorized, None)
+    );
+}
+
+#[test]
+fn what_is_not_supported_ends_the_session_with_its_own_code() {
+    let alias = PublishProperties {
+        topic_alias: Some(id(1)),
+        ..Default::default()
+    };
+    let plain = message("a", QoS::AtLeastOnce);
+    let rows = [
+        (
+            "QoS 2",
+            message("a", QoS::ExactlyOnce),
+            Code::QosNotSupported,
+        ),
+        (
+            "retain",
+            Publish {
+                retain: true,
+                ..plain.clone()
+            },
+            Code::RetainNotSupported,
+        ),
+        (
+            "alias",
+            Publish {
+                properties: Some(alias.clone()),
+                ..plain.clone()
+            },
+            Code::TopicAliasInvalid,
+        ),
+        (
+            "alias only",
+            Publish {
+                properties: Some(alias),
+                topic: "".into(),
+                ..plain
+            },
+            Code::TopicAliasInvalid,
+        ),
+    ];
+    for version in ALL {
+        for (name, publish, code) in rows.clone() {
+            if publish.properties.is_some() && version != Version::V5 {
+                continue;
+            }
+            let mut client = Client::connected(version);
+            let action = client.publish(publish);
+            let reason = matches!(action, Action::Close(CloseReason::NotSupported(_)));
+            assert!(reason, "{name}: {action:?}");
+            client.assert_thrown_out(&action, code);
+        }
+    }
+}
+
+#[test]
+fn invalid_publishes_end_the_session() {
+    let plain = message("a", QoS::AtMostOnce);
+    let with = |properties| Publish {
+        properties: Some(properties),
+        ..plain.clone()
+    };
+    let rows = [
+        (
+            "plus in the name",
+            message("a/+", QoS::AtLeastOnce),
+            Code::TopicNameInvalid,
+        ),
+        (
+            "hash in the name",
+            message("#", QoS::AtMostOnce),
+            Code::TopicNameInvalid,
+        ),
+        (
+            "NUL in the name",
+            message("a\0b", QoS::AtMostOnce),
+            Code::TopicNameInvalid,
+        ),
+        (
+            "DUP at QoS 0",
+            Publish {
+                dup: true,
+                ..plain.clone()
+            },
+            Code::MalformedPacket,
+        ),
+        (
+            "subscription identifier",
+            with(PublishProperties {
+                subscription_ids: vec![1.try_into().unwrap()],
+                ..Default::default()
+            }),
+            Code::ProtocolError,
+        ),
+        (
+            "response topic with wildcard",
+            with(PublishProperties {
+                response_topic: Some("a/#".into()),
+                ..Default::default()
+            }),
+            Code::ProtocolError,
+        ),
+        (
+            "NUL in the content type",
+            with(PublishProperties {
+                content_type: Some("a\0".into()),
+                ..Default::default()
+            }),
+            Code::MalformedPacket,
+        ),
+        (
+            "NUL in a user property",
+            with(vec![("a".into(), "\0".into())].into()),
+            Code::MalformedPacket,
+        ),
+    ];
+    for version in ALL {
+        for (name, publish, code) in rows.clone() {
+            if publish.properties.is_some() && version != Version::V5 {
+                continue;
+            }
+            let mut client = Client::connected(version);
+            let action = client.publish(publish);
+            assert!(matches!(action, Action::Close(_)), "{name}: {action:?}");
+            client.assert_thrown_out(&action, code);
+        }
+    }
+}
+
+#[test]
+fn an_empty_topic_name_is_refused() {
+    let mut client = Client::connected(Version::V5);
+    let action = client.publish(message("", QoS::AtMostOnce));
+    client.assert_thrown_out(&action, Code::ProtocolError);
+    for version in V3 {
+        let mut client = Client::connected(version);
+        let action = client.publish(message("", QoS::AtMostOnce));
+        client.assert_thrown_out(&action, Code::TopicNameInvalid);
+    }
+}
+
+#[test]
+fn names_of_the_server_are_not_published_to() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let action = client.publish(message("$SYS/x", QoS::AtMostOnce));
+        assert!(matches!(action, Action::Continue), "{action:?}");
+        assert!(client.out.is_empty());
+        let action = client.publish(message("$SYS/x", QoS::AtLeastOnce));
+        assert!(matches!(action, Action::Continue), "{action:?}");
+        if version == Version::V5 {
+            assert_eq!(
+                puback_v5(&mut client).reason_code,
+                PublishAckReason::NotAuthorized
+            );
+        } else {
+            assert_eq!(
+                client.replies_v3(),
+                [v3::Packet::PublishAck { packet_id: id(7) }]
+            );
+        }
+        assert!(client.session.is_connected());
+    }
+}

@@ -1,0 +1,191 @@
+//! CONNECT that is turned away, or comes at the wrong time.
+
+use mqtt::{Action, CloseReason, QoS, Refusal, Version};
+use rmqtt_codec::{v3, v5};
+
+use crate::connect::{connack_v5, open, return_code};
+use crate::script::*;
+
+#[test]
+fn refusals_have_a_code_in_each_version() {
+    use v3::ConnectAckReason as Code3;
+    use v5::ConnectAckReason as Code5;
+    let rows = [
+        (
+            Refusal::BadUserNameOrPassword,
+            Code5::BadUserNameOrPassword,
+            Code3::BadUserNameOrPassword,
+        ),
+        (
+            Refusal::NotAuthorized,
+            Code5::NotAuthorized,
+            Code3::NotAuthorized,
+        ),
+        (
+            Refusal::ClientIdentifierNotValid,
+            Code5::ClientIdentifierNotValid,
+            Code3::IdentifierRejected,
+        ),
+        (
+            Refusal::ServerUnavailable,
+            Code5::ServerUnavailable,
+            Code3::ServiceUnavailable,
+        ),
+        (
+            Refusal::ServerBusy,
+            Code5::ServerBusy,
+            Code3::ServiceUnavailable,
+        ),
+        (
+            Refusal::QuotaExceeded,
+            Code5::QuotaExceeded,
+            Code3::ServiceUnavailable,
+        ),
+        (
+            Refusal::ConnectionRateExceeded,
+            Code5::ConnectionRateExceeded,
+            Code3::ServiceUnavailable,
+        ),
+        (
+            Refusal::ImplementationSpecific,
+            Code5::ImplementationSpecificError,
+            Code3::ServiceUnavailable,
+        ),
+    ];
+    for (refusal, code_v5, code_v3) in rows {
+        let mut client = Client::new(Version::V5);
+        open(client.connect(connect_of(Version::V5)));
+        client.session.refuse(refusal, "because", &mut client.out);
+        let connack = connack_v5(&mut client);
+        assert_eq!(connack.reason_code, code_v5);
+        assert_eq!(connack.reason_string.as_deref(), Some("because"));
+        client.assert_closed();
+        for version in V3 {
+            let mut client = Client::new(version);
+            open(client.connect(connect_of(version)));
+            client.session.refuse(refusal, "because", &mut client.out);
+            assert_eq!(return_code(&mut client), code_v3);
+            client.assert_closed();
+        }
+    }
+}
+
+#[test]
+fn a_will_is_refused_by_what_is_missing_for_it() {
+    use v5::ConnectAckReason as Code;
+    let rows = [
+        (QoS::AtMostOnce, false, Code::ImplementationSpecificError),
+        (QoS::AtLeastOnce, false, Code::ImplementationSpecificError),
+        (QoS::ExactlyOnce, false, Code::QosNotSupported),
+        (QoS::AtMostOnce, true, Code::RetainNotSupported),
+        (QoS::ExactlyOnce, true, Code::RetainNotSupported),
+    ];
+    for (qos, retain, code) in rows {
+        let will = v5::LastWill {
+            qos,
+            retain,
+            topic: "gone".into(),
+            message: "bye".into(),
+            will_delay_interval_sec: Some(5),
+            correlation_data: None,
+            message_expiry_interval: None,
+            content_type: None,
+            user_properties: Vec::new(),
+            is_utf8_payload: None,
+            response_topic: None,
+        };
+        let mut client = Client::new(Version::V5);
+        let connect = v5::Connect {
+            last_will: Some(will),
+            ..connect_v5()
+        };
+        let action = client.connect(Connect::V5(connect));
+        assert!(matches!(close_reason(action), CloseReason::Refused(_)));
+        let connack = connack_v5(&mut client);
+        assert_eq!(connack.reason_code, code);
+        assert!(
+            connack
+                .reason_string
+                .is_some_and(|text| text.contains("wills"))
+        );
+        client.assert_closed();
+    }
+    for version in V3 {
+        let (qos, retain) = (QoS::AtMostOnce, false);
+        let will = v3::LastWill {
+            qos,
+            retain,
+            topic: "gone".into(),
+            message: "bye".into(),
+        };
+        let mut client = Client::new(version);
+        let connect = v3::Connect {
+            last_will: Some(will),
+            ..connect_v3(version)
+        };
+        let action = client.connect(Connect::V3(connect));
+        assert!(matches!(close_reason(action), CloseReason::Refused(_)));
+        assert_eq!(
+            return_code(&mut client),
+            v3::ConnectAckReason::ServiceUnavailable
+        );
+        client.assert_closed();
+    }
+}
+
+#[test]
+fn an_authentication_method_is_refused() {
+    let mut client = Client::new(Version::V5);
+    let connect = v5::Connect {
+        auth_method: Some("SCRAM".into()),
+        ..connect_v5()
+    };
+    let action = client.connect(Connect::V5(connect));
+    assert!(matches!(close_reason(action), CloseReason::Refused(_)));
+    assert_eq!(
+        connack_v5(&mut client).reason_code,
+        v5::ConnectAckReason::BadAuthenticationMethod
+    );
+    client.assert_closed();
+}
+
+#[test]
+fn authentication_data_without_a_method_is_a_protocol_error() {
+    let mut client = Client::new(Version::V5);
+    let connect = v5::Connect {
+        auth_data: Some("x".into()),
+        ..connect_v5()
+    };
+    let _ = client.connect(Connect::V5(connect));
+    assert_eq!(
+        connack_v5(&mut client).reason_code,
+        v5::ConnectAckReason::ProtocolError
+    );
+    client.assert_closed();
+}
+
+#[test]
+fn a_second_connect_is_a_protocol_error() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let action = client.connect(connect_of(version));
+        client.assert_thrown_out(&action, v5::DisconnectReasonCode::ProtocolError);
+    }
+}
+
+#[test]
+fn a_packet_before_connack_closes_an_opening_session() {
+    for version in ALL {
+        let mut client = Client::new(version);
+        open(client.connect(connect_of(version)));
+        assert!(client.session.is_opening());
+        let action = client.send_raw(&[0xC0, 0]);
+        assert!(
+            matches!(action, Action::Close(CloseReason::ProtocolError(_))),
+            "{action:?}"
+        );
+        client.assert_closed();
+        client.accept();
+        client.assert_closed();
+    }
+}

@@ -1,0 +1,266 @@
+//! SUBSCRIBE and UNSUBSCRIBE: verdicts, grants and their answers.
+
+use mqtt::{
+    Action, CloseReason, QoS, SubscribeFailure, SubscribeRequest, SubscriptionOptions,
+    UnsubscribeResult, Version,
+};
+use rmqtt_codec::v5::{DisconnectReasonCode, SubscribeAckReason as Code, UnsubscribeAckReason};
+use rmqtt_codec::{v3, v5};
+
+use crate::script::*;
+
+fn subscribe(client: &mut Client, version: Version, filters: &[(&str, QoS)]) -> SubscribeRequest {
+    let action = if version == Version::V5 {
+        let options = |qos| v5::SubscriptionOptions {
+            qos,
+            ..Default::default()
+        };
+        client.send_v5(v5::Packet::Subscribe(v5::Subscribe {
+            packet_id: id(9),
+            id: None,
+            user_properties: Vec::new(),
+            topic_filters: filters
+                .iter()
+                .map(|(f, qos)| ((*f).into(), options(*qos)))
+                .collect(),
+        }))
+    } else {
+        let topic_filters = filters
+            .iter()
+            .map(|(filter, qos)| ((*filter).into(), *qos))
+            .collect();
+        client.send_v3(v3::Packet::Subscribe {
+            packet_id: id(9),
+            topic_filters,
+        })
+    };
+    match action {
+        Action::Subscribe(request) => request,
+        other => panic!("not a subscription: {other:?}"),
+    }
+}
+
+fn suback_v5(client: &mut Client) -> v5::SubscribeAck {
+    match &client.replies_v5()[..] {
+        [v5::Packet::SubscribeAck(ack)] => ack.clone(),
+        other => panic!("not one SUBACK: {other:?}"),
+    }
+}
+
+const FILTERS: &[(&str, QoS, Code)] = &[
+    ("a/+/#", QoS::AtMostOnce, Code::GrantedQos0),
+    ("b", QoS::AtLeastOnce, Code::GrantedQos1),
+    ("c", QoS::ExactlyOnce, Code::GrantedQos1),
+    ("a/#/b", QoS::AtLeastOnce, Code::TopicFilterInvalid),
+    ("a+", QoS::AtLeastOnce, Code::TopicFilterInvalid),
+];
+
+const MORE_FILTERS: &[(&str, QoS, Code)] = &[
+    ("a\0b", QoS::AtMostOnce, Code::TopicFilterInvalid),
+    ("1/2/3/4/5/6/7/8", QoS::AtMostOnce, Code::GrantedQos0),
+    (
+        "1/2/3/4/5/6/7/8/9",
+        QoS::AtMostOnce,
+        Code::TopicFilterInvalid,
+    ),
+    (
+        "$share/g/a",
+        QoS::AtMostOnce,
+        Code::SharedSubscriptionNotSupported,
+    ),
+    ("$SYS/#", QoS::AtMostOnce, Code::GrantedQos0),
+    ("over/the/limit", QoS::AtMostOnce, Code::QuotaExceeded),
+];
+
+#[test]
+fn each_filter_gets_its_own_code_in_order() {
+    for rows in [FILTERS, MORE_FILTERS] {
+        let filters: Vec<_> = rows
+            .iter()
+            .map(|(filter, qos, _)| (*filter, *qos))
+            .collect();
+        let codes: Vec<_> = rows.iter().map(|(_, _, code)| *code).collect();
+        let mut client = Client::connected(Version::V5);
+        let request = subscribe(&mut client, Version::V5, &filters);
+        assert!(client.out.is_empty(), "the answer waits for the caller");
+        client.session.subscribed(&request, &mut client.out);
+        let ack = suback_v5(&mut client);
+        assert_eq!(ack.packet_id, id(9));
+        assert_eq!(ack.status, codes);
+        assert!(
+            ack.reason_string.is_some(),
+            "the first failure is put in words"
+        );
+    }
+}
+
+#[test]
+fn mqtt_3_gets_granted_qos_or_0x80() {
+    for version in V3 {
+        for rows in [FILTERS, MORE_FILTERS] {
+            let filters: Vec<_> = rows
+                .iter()
+                .map(|(filter, qos, _)| (*filter, *qos))
+                .collect();
+            let mut client = Client::connected(version);
+            let request = subscribe(&mut client, version, &filters);
+            client.session.subscribed(&request, &mut client.out);
+            let codes = rows.iter().map(|(_, _, code)| u8::from(*code).min(0x80));
+            let expected: Vec<u8> = codes.collect();
+            assert_eq!(client.out[..4], [0x90, 2 + expected.len() as u8, 0, 9]);
+            assert_eq!(client.out[4..], expected);
+        }
+    }
+}
+
+#[test]
+fn an_empty_filter_is_an_invalid_one_in_mqtt_5() {
+    let mut client = Client::connected(Version::V5);
+    let request = subscribe(&mut client, Version::V5, &[("", QoS::AtMostOnce)]);
+    client.session.subscribed(&request, &mut client.out);
+    assert_eq!(suback_v5(&mut client).status, [Code::TopicFilterInvalid]);
+}
+
+#[test]
+fn the_caller_may_turn_a_filter_down() {
+    for (failure, code) in [
+        (SubscribeFailure::Unspecified, Code::UnspecifiedError),
+        (SubscribeFailure::NotAuthorized, Code::NotAuthorized),
+        (SubscribeFailure::QuotaExceeded, Code::QuotaExceeded),
+        (
+            SubscribeFailure::WildcardNotSupported,
+            Code::WildcardSubscriptionsNotSupported,
+        ),
+    ] {
+        let mut client = Client::connected(Version::V5);
+        let filters = [("a", QoS::AtLeastOnce), ("b", QoS::AtLeastOnce)];
+        let mut request = subscribe(&mut client, Version::V5, &filters);
+        request.entries[1].verdict = Err(failure);
+        client.session.subscribed(&request, &mut client.out);
+        assert_eq!(suback_v5(&mut client).status, [Code::GrantedQos1, code]);
+    }
+}
+
+#[test]
+fn mqtt_5_options_reach_the_caller() {
+    let mut client = Client::connected(Version::V5);
+    // Retain handling 2, retain as published, no local, QoS 2.
+    let action = client.send_raw(b"\x82\x07\x00\x09\x00\x00\x01a\x2E");
+    let Action::Subscribe(request) = action else {
+        panic!("{action:?}")
+    };
+    let expected = SubscriptionOptions {
+        qos: QoS::AtLeastOnce,
+        no_local: true,
+        retain_as_published: true,
+        retain_handling: 2,
+    };
+    assert_eq!(request.entries[0].verdict, Ok(expected));
+    assert_eq!(SubscriptionOptions::from_bits(expected.to_bits()), expected);
+}
+
+#[test]
+fn a_subscription_identifier_ends_the_session() {
+    let mut client = Client::connected(Version::V5);
+    let action = client.send_v5(v5::Packet::Subscribe(v5::Subscribe {
+        packet_id: id(9),
+        id: 1.try_into().ok(),
+        user_properties: Vec::new(),
+        topic_filters: vec![("a".into(), v5::SubscriptionOptions::default())],
+    }));
+    assert!(
+        matches!(action, Action::Close(CloseReason::NotSupported(_))),
+        "{action:?}"
+    );
+    let code = DisconnectReasonCode::SubscriptionIdentifiersNotSupported;
+    client.assert_thrown_out(&action, code);
+}
+
+#[test]
+fn a_suback_over_the_clients_packet_size_is_not_sent() {
+    let connect = v5::Connect {
+        max_packet_size: 64.try_into().ok(),
+        ..connect_v5()
+    };
+    let mut client = Client::connected_with(Connect::V5(connect));
+    client.limits.filters_per_packet_max = 100;
+    let filters = vec![("a", QoS::AtMostOnce); 60];
+    let request = subscribe(&mut client, Version::V5, &filters);
+    client.session.subscribed(&request, &mut client.out);
+    assert!(client.out.is_empty());
+}
+
+#[test]
+fn unsuback_says_what_was_there() {
+    let mut client = Client::connected(Version::V5);
+    let action = client.send_v5(v5::Packet::Unsubscribe(v5::Unsubscribe {
+        packet_id: id(3),
+        user_properties: Vec::new(),
+        topic_filters: vec!["a".into(), "b".into(), "a+".into()],
+    }));
+    let Action::Unsubscribe(request) = action else {
+        panic!("{action:?}")
+    };
+    assert_eq!(request.filters, ["a", "b", "a+"]);
+    let results = [
+        UnsubscribeResult::Success,
+        UnsubscribeResult::NoSubscriptionExisted,
+        UnsubscribeResult::TopicFilterInvalid,
+    ];
+    client
+        .session
+        .unsubscribed(request.packet_id, &results, &mut client.out);
+    let expected = v5::UnsubscribeAck {
+        packet_id: id(3),
+        properties: Vec::new(),
+        reason_string: None,
+        status: vec![
+            UnsubscribeAckReason::Success,
+            UnsubscribeAckReason::NoSubscriptionExisted,
+            UnsubscribeAckReason::TopicFilterInvalid,
+        ],
+    };
+    assert_eq!(client.replies_v5(), [v5::Packet::UnsubscribeAck(expected)]);
+}
+
+#[test]
+fn unsuback_of_mqtt_3_has_no_codes() {
+    for version in V3 {
+        let mut client = Client::connected(version);
+        let topic_filters = vec!["a".into()];
+        let action = client.send_v3(v3::Packet::Unsubscribe {
+            packet_id: id(3),
+            topic_filters,
+        });
+        let Action::Unsubscribe(request) = action else {
+            panic!("{action:?}")
+        };
+        let results = [UnsubscribeResult::NoSubscriptionExisted];
+        client
+            .session
+            .unsubscribed(request.packet_id, &results, &mut client.out);
+        assert_eq!(client.out[..], [0xB0, 2, 0, 3]);
+    }
+}
+
+#[test]
+fn mqtt_31_may_repeat_requests_with_the_dup_flag() {
+    for (version, accepted) in [
+        (Version::V31, true),
+        (Version::V311, false),
+        (Version::V5, false),
+    ] {
+        for bytes in [
+            &b"\x8A\x06\x00\x09\x00\x01a\x00"[..],
+            b"\xAA\x05\x00\x09\x00\x01a",
+        ] {
+            let mut client = Client::connected(version);
+            let action = client.send_raw(bytes);
+            assert_eq!(
+                !matches!(action, Action::Close(_)),
+                accepted,
+                "{version:?} {action:?}"
+            );
+        }
+    }
+}
