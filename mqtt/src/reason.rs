@@ -199,6 +199,16 @@ pub enum DropReason {
     NotConnected,
 }
 
+impl DropReason {
+    /// The word for it in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PacketTooLarge => "packet_too_large",
+            Self::NotConnected => "not_connected",
+        }
+    }
+}
+
 /// What the session objects to in a client's packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {

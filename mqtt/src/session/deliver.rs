@@ -2,7 +2,8 @@
 //!
 //! QoS 0 is written at once. QoS 1 is written while fewer messages are
 //! unacknowledged than the client's Receive Maximum and our own cap allow, else
-//! it waits in order. A QoS 0 message may thus overtake a waiting one of QoS 1:
+//! it waits in order; it also waits while the caller has no room for it, since a
+//! socket that takes nothing must not fill memory. A QoS 0 message may thus overtake a waiting one of QoS 1:
 //! order is promised per topic and QoS (MQTT-4.6.0-6). Nothing is sent twice:
 //! sessions end with their connection so far, so an unacknowledged message is
 //! only a packet identifier here.
@@ -25,7 +26,8 @@ use crate::reason::DropReason;
 pub enum Delivery {
     /// Written to `out`.
     Sent,
-    /// QoS 1: to be written when the client has acknowledged earlier ones.
+    /// QoS 1: to be written when the client has acknowledged earlier ones, or when
+    /// the caller has room again.
     Queued,
     /// Not sent, and never will be.
     Dropped(DropReason),
@@ -46,11 +48,13 @@ pub(super) struct Outbound {
 
 impl Session {
     /// Sends a message to the client at the lower of its own QoS and `qos`, the
-    /// one granted to the subscription (§3.8.4).
+    /// one granted to the subscription (§3.8.4). A QoS 1 message is not written but
+    /// queued if the caller has no room for it; [`Session::resume`] says when it has.
     pub fn deliver(
         &mut self,
         message: &Arc<Message>,
         qos: QoS,
+        has_room: bool,
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Delivery {
@@ -67,7 +71,15 @@ impl Session {
             out.extend_from_slice(frame);
             return Delivery::Sent;
         }
-        self.deliver_at_least_once(message, version, limits, out)
+        self.deliver_at_least_once(message, version, has_room, limits, out)
+    }
+
+    /// Writes queued messages, as many as may be in flight and until `out` holds at
+    /// least `room` bytes. To be called when earlier output has been sent.
+    pub fn resume(&mut self, room: usize, limits: &Limits, out: &mut BytesMut) {
+        if let State::Connected(version) = self.state {
+            self.send_queued(version, room, limits, out);
+        }
     }
 
     /// Bytes (of encoded packets) waiting for the client's acknowledgements.
@@ -88,7 +100,7 @@ impl Session {
     ) -> Action {
         if let Some(outbound) = &mut self.outbound {
             outbound.inflight_remove(packet_id);
-            self.send_queued(version, limits, out);
+            self.send_queued(version, usize::MAX, limits, out);
         }
         Action::Continue
     }
@@ -97,24 +109,25 @@ impl Session {
         &mut self,
         message: &Arc<Message>,
         version: Version,
+        has_room: bool,
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Delivery {
         let window = self.window(limits);
         let outbound = self.outbound.get_or_insert_default();
-        if outbound.queue.is_empty() && outbound.inflight.len() < window {
+        if has_room && outbound.queue.is_empty() && outbound.inflight.len() < window {
             self.last_packet_id = outbound.write(message, version, self.last_packet_id, out);
             return Delivery::Sent;
         }
         outbound.enqueue(message, version, limits)
     }
 
-    fn send_queued(&mut self, version: Version, limits: &Limits, out: &mut BytesMut) {
+    fn send_queued(&mut self, version: Version, room: usize, limits: &Limits, out: &mut BytesMut) {
         let window = self.window(limits);
         let Some(outbound) = &mut self.outbound else {
             return;
         };
-        while outbound.inflight.len() < window {
+        while outbound.inflight.len() < window && out.len() < room {
             let Some(message) = outbound.dequeue(version) else {
                 break;
             };

@@ -16,7 +16,7 @@ fn own_message(topic: &str, payload: &str, qos: QoS) -> Arc<Message> {
 fn deliver(client: &mut Client, message: &Arc<Message>, granted: QoS) -> Delivery {
     client
         .session
-        .deliver(message, granted, &client.limits, &mut client.out)
+        .deliver(message, granted, true, &client.limits, &mut client.out)
 }
 
 #[test]
@@ -282,4 +282,35 @@ fn packet_identifiers_in_flight_are_never_used_again() {
         client.publish_ack(packet_id.get());
     }
     assert_eq!(seen.len(), 65_534, "all but the one in flight");
+}
+
+#[test]
+fn without_room_a_message_waits_and_goes_out_in_order_when_there_is() {
+    let mut client = Client::connected(Version::V5);
+    for payload in ["one", "two", "three"] {
+        let message = own_message("a", payload, QoS::AtLeastOnce);
+        let outcome = client.session.deliver(
+            &message,
+            QoS::AtLeastOnce,
+            false,
+            &client.limits,
+            &mut client.out,
+        );
+        assert_eq!(outcome, Delivery::Queued);
+    }
+    assert!(client.published().is_empty(), "nothing was written");
+
+    // Room for one byte lets one message out: the limit is looked at before each.
+    client.session.resume(1, &client.limits, &mut client.out);
+    let first = client.published();
+    assert_eq!(first.len(), 1);
+    client
+        .session
+        .resume(usize::MAX, &client.limits, &mut client.out);
+    let payloads: Vec<_> = first
+        .into_iter()
+        .chain(client.published())
+        .map(|publish| publish.payload)
+        .collect();
+    assert_eq!(payloads, ["one", "two", "three"]);
 }

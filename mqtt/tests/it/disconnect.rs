@@ -161,7 +161,7 @@ fn a_closed_session_takes_nothing_more() {
             out,
             ..
         } = &mut client;
-        let delivery = session.deliver(&message, QoS::AtLeastOnce, limits, out);
+        let delivery = session.deliver(&message, QoS::AtLeastOnce, true, limits, out);
         assert_eq!(delivery, Delivery::Dropped(DropReason::NotConnected));
         client.assert_closed();
     }

@@ -270,7 +270,7 @@ proptest! {
         let Action::Publish(inbound) = action else { panic!("{action:?}") };
         let mut receiver = Client::connected(version);
         let Client { session, limits, out, .. } = &mut receiver;
-        let delivery = session.deliver(&Arc::new(inbound.message), qos, limits, out);
+        let delivery = session.deliver(&Arc::new(inbound.message), qos, true, limits, out);
         prop_assert_eq!(delivery, Delivery::Sent);
         let received = receiver.published().remove(0);
         prop_assert_eq!(received.topic, publish.topic);
@@ -296,7 +296,7 @@ proptest! {
                     let payload = next.to_be_bytes().to_vec();
                     let message = Arc::new(Message::new("a".into(), payload.into(), QoS::AtLeastOnce));
                     let Client { session, limits, out, .. } = &mut client;
-                    match session.deliver(&message, QoS::AtLeastOnce, limits, out) {
+                    match session.deliver(&message, QoS::AtLeastOnce, true, limits, out) {
                         Delivery::Sent => prop_assert_eq!(waiting, 0),
                         Delivery::Queued => waiting += 1,
                         Delivery::QueueFull => prop_assert_eq!(waiting, 4),

@@ -1,8 +1,8 @@
 //! What is kept of each session, user and subscription, and how the lists through them are linked.
 
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU8;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU8;
 
 use compact_str::CompactString;
 use topics::slab::ChunkedSlab;

@@ -12,10 +12,22 @@ pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave@home", "é"]
 /// A thing that may happen.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Open { user: usize, client: usize },
-    End { session: usize },
-    Subscribe { session: usize, filter: usize, options: u8 },
-    Unsubscribe { session: usize, filter: usize },
+    Open {
+        user: usize,
+        client: usize,
+    },
+    End {
+        session: usize,
+    },
+    Subscribe {
+        session: usize,
+        filter: usize,
+        options: u8,
+    },
+    Unsubscribe {
+        session: usize,
+        filter: usize,
+    },
 }
 
 pub(super) fn change() -> impl Strategy<Value = Change> {
@@ -101,8 +113,11 @@ impl Model {
     }
 
     pub(super) fn user_count(&self) -> usize {
-        let names: std::collections::HashSet<_> =
-            self.sessions.iter().map(|session| session.username).collect();
+        let names: std::collections::HashSet<_> = self
+            .sessions
+            .iter()
+            .map(|session| session.username)
+            .collect();
         names.len()
     }
 
@@ -198,7 +213,10 @@ impl World {
             client_id,
             subscriptions: Vec::new(),
         });
-        let online = self.model.rows(|session| session.username == username).len();
+        let online = self
+            .model
+            .rows(|session| session.username == username)
+            .len();
         assert_eq!(opened.online_sessions as usize, online);
     }
 
@@ -210,7 +228,10 @@ impl World {
         if self.model.sessions.is_empty() {
             return;
         }
-        let ended = self.model.sessions.remove(index % self.model.sessions.len());
+        let ended = self
+            .model
+            .sessions
+            .remove(index % self.model.sessions.len());
         let told = self.org.end(ended.reference).expect("it was online");
         assert_eq!(told.username, ended.username);
         assert_eq!(told.client_id, ended.client_id);
@@ -228,7 +249,9 @@ impl World {
             Some(existing) => existing.1 = options,
             None => session.subscriptions.push((text, options)),
         }
-        let answer = self.org.subscribe(session.reference, filter, options, 1_000);
+        let answer = self
+            .org
+            .subscribe(session.reference, filter, options, 1_000);
         assert_eq!(answer, Ok(is_new));
     }
 

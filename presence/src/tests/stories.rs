@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use topics::{TopicFilter, TopicName};
 
 use super::rows;
-use crate::{
-    Address, Listing, Opened, Opening, Org, Piece, Protocol, SessionRef, SubscribeError,
-};
+use crate::{Address, Listing, Opened, Opening, Org, Piece, Protocol, SessionRef, SubscribeError};
 
 fn open(org: &Org, username: &str, client_id: &str) -> Opened {
     org.open(&Opening {
@@ -34,8 +32,9 @@ fn subscribe(org: &Org, session: SessionRef, text: &str) {
 fn clients(org: &Org, listing: Listing) -> Vec<String> {
     let mut found = Vec::new();
     let mut listing = listing;
-    while listing.next_piece(org, 3, &mut |view, _| found.push(view.client_id().to_owned()))
-        != Piece::Done
+    while listing.next_piece(org, 3, &mut |view, _| {
+        found.push(view.client_id().to_owned())
+    }) != Piece::Done
     {}
     found
 }
@@ -50,7 +49,11 @@ fn takeover_ends_the_old_session_of_another_user_too() {
     assert_eq!((ended.session, ended.username.as_str()), (old, "alice"));
     assert!(clients(&org, Listing::of_user("alice")).is_empty());
     assert_eq!(clients(&org, Listing::of_user("bob")), ["phone"]);
-    assert_eq!(org.counts().subscriptions, 0, "subscriptions do not pass on");
+    assert_eq!(
+        org.counts().subscriptions,
+        0,
+        "subscriptions do not pass on"
+    );
 }
 
 #[test]
@@ -90,7 +93,13 @@ fn a_repeated_subscription_has_the_new_options() {
         org.recipients(TopicName::parse("a").expect("valid"), &mut recipients);
         assert_eq!(recipients.len(), 1);
         assert_eq!(recipients[0].options, options);
-        assert_eq!((recipients[0].address.worker, recipients[0].address.connection), (3, 77));
+        assert_eq!(
+            (
+                recipients[0].address.worker,
+                recipients[0].address.connection
+            ),
+            (3, 77)
+        );
     }
 }
 
@@ -186,7 +195,11 @@ fn filters_too_many_to_gather_are_answered_all_the_same() {
         let session = open(&org, &name, &name).session;
         subscribe(&org, session, &format!("users/{name}/inbox"));
     }
-    let (found, users) = rows(&org, Listing::of_org(Some(filter("users/+/inbox")), None), 256);
+    let (found, users) = rows(
+        &org,
+        Listing::of_org(Some(filter("users/+/inbox")), None),
+        256,
+    );
     assert_eq!((found.len(), users), (20_000, 20_000));
 }
 
