@@ -4,6 +4,7 @@
 //! file is made; whatever fails later ends with 1.
 
 mod check;
+mod demo;
 mod serve;
 pub mod start_text;
 
@@ -87,10 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }) => check::run(&arguments),
         Ok(Cli {
             command: Command::Demo(_),
-        }) => {
-            eprintln!("whosthere: the demo is not part of this build.");
-            ExitCode::FAILURE
-        }
+        }) => demo::run(),
         Err(error) => {
             // Nothing is left to do when the terminal is gone.
             let _ = error.print();

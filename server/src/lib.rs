@@ -1,18 +1,26 @@
 //! The whosthere server: sockets, HTTP API, configuration, command line.
 //!
 //! # Layout
-//! - [`cli`]: the command line; `serve` wires everything below together
+//! - [`cli`]: the command line
+//! - [`app`]: the server as a whole: built, run, drained
+//! - [`event_loop`]: the MQTT side: sockets, sessions, messages
+//! - [`lifecycle`]: the one place where sessions begin and end
 //! - [`config`]: settings from a file and the environment
 //! - [`accounts`]: organisations, users and keys: who may come in
 //! - [`data_dir`]: what is kept between starts
 //! - [`api`]: the HTTP API
+//! - [`demo`]: a server with clients to look at
 //! - [`metrics`], [`log`], [`signals`]: what the operator sees and says
 
 pub mod accounts;
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod demo;
+pub mod event_loop;
+pub mod lifecycle;
 pub mod log;
 pub mod metrics;
 pub mod signals;

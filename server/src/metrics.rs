@@ -15,6 +15,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use crate::event_loop::MqttMetrics;
+
 /// Content type of the text that [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -24,6 +26,8 @@ pub struct Metrics {
     registry: Registry,
     /// Of the HTTP API.
     pub http: HttpMetrics,
+    /// Of connections, sessions and messages.
+    pub mqtt: MqttMetrics,
 }
 
 /// Metrics of the HTTP API.
@@ -52,7 +56,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("whosthere");
         registry.register_collector(Box::new(PresenceTotals { orgs }));
         let http = HttpMetrics::register(registry.sub_registry_with_prefix("http"));
-        Self { registry, http }
+        let mqtt = MqttMetrics::register(&mut registry);
+        Self {
+            registry,
+            http,
+            mqtt,
+        }
     }
 
     /// For registering more before the server starts.

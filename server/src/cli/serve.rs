@@ -6,18 +6,13 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-
-use presence::Org;
-use tokio::net::TcpListener;
 
 use super::{ServeArgs, refuse, start_text};
 use crate::accounts::Accounts;
-use crate::api::{self, AppState, Phase, Readiness};
+use crate::app::App;
 use crate::config::{Config, Listen};
 use crate::data_dir::{DataDir, NewOrg, Organisation};
-use crate::metrics::Metrics;
-use crate::{log, signals};
+use crate::log;
 
 type Failure = Box<dyn Error>;
 
@@ -46,46 +41,13 @@ fn serve(config: &Config) -> Result<(), Failure> {
             "open_auth is on: anybody can log in as any user of {id}"
         );
     }
-    let orgs: Arc<[Arc<Org>]> = accounts
-        .org_ids()
-        .map(|id| Arc::new(Org::new(id)))
-        .collect();
-    let readiness = Arc::new(Readiness::new());
-    let metrics = Arc::new(Metrics::new(Arc::clone(&orgs)));
-    let limits = config.http.clone();
-    let state = AppState::new(
-        Arc::new(accounts),
-        orgs,
-        metrics,
-        Arc::clone(&readiness),
-        limits,
-    )?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let http = match config.listen.http {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let mut bound = Listen {
-            mqtt: None,
-            ws: None,
-            http: None,
-        };
-        bound.http = http.as_ref().map(TcpListener::local_addr).transpose()?;
-        announce(&data_dir, new_org.as_ref(), &bound)?;
-        readiness.set(Phase::Ready);
-        let stop = async {
-            signals::stop_requested().await;
-            readiness.set(Phase::Stopping);
-        };
-        match http {
-            Some(listener) => api::serve(listener, state, stop).await,
-            None => stop.await,
-        }
-        Ok(())
-    })
+    let app = App::build(config, accounts, None)?;
+    announce(&data_dir, new_org.as_ref(), app.bound())?;
+    let server = app.run()?;
+    server.wait_for_stop();
+    tracing::info!("stopping");
+    server.stop();
+    Ok(())
 }
 
 /// The configured organisations, or the one of the data directory, with its secrets if it is new.
@@ -99,11 +61,6 @@ fn accounts(config: &Config, data_dir: &DataDir) -> Result<(Accounts, Option<New
         Organisation::Kept(_) => Ok((accounts, None)),
         Organisation::New(new) => Ok((accounts, Some(new))),
     }
-}
-
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| format!("cannot listen on {address}: {error}.").into())
 }
 
 /// Keeps a new organisation and shows it, right after each other.

@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub struct MqttConfig {
     /// Seconds from accept to a complete CONNECT.
     pub connect_timeout_secs: u64,
+    /// Largest CONNECT packet, bytes; at most 268,435,455.
+    pub connect_bytes_max: u32,
     /// Longest keep-alive granted, seconds; at most 200.
     pub keep_alive_secs_max: u16,
     /// Largest packet in either direction, bytes; at most 268,435,455.
@@ -47,6 +49,7 @@ impl Default for MqttConfig {
     fn default() -> Self {
         Self {
             connect_timeout_secs: 10,
+            connect_bytes_max: 65_536,
             keep_alive_secs_max: 200,
             packet_bytes_max: 1_048_576,
             topic_levels_max: 128,

@@ -78,7 +78,7 @@ fn the_default_file_has_every_key_of_the_configuration() {
 #[test]
 fn every_key_of_the_default_file_has_a_comment() {
     let settings = default_settings();
-    assert_eq!(settings.len(), 33);
+    assert_eq!(settings.len(), 34);
     for (key, _, commented) in settings {
         assert!(commented, "{key} has no comment");
     }

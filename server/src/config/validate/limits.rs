@@ -41,6 +41,11 @@ fn rules(config: &Config) -> Vec<Rule> {
             1..=200,
         ),
         (
+            "mqtt.connect_bytes_max",
+            mqtt.connect_bytes_max.into(),
+            kib..=268_435_455,
+        ),
+        (
             "mqtt.packet_bytes_max",
             mqtt.packet_bytes_max.into(),
             kib..=268_435_455,

@@ -1,0 +1,134 @@
+//! What is kept of one connection. Idle, it is a handful of words: buffers exist only while a packet
+//! is half read or bytes wait to be written.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use mio::net::TcpStream;
+use presence::{Org, SessionRef};
+
+use super::listener::Door;
+use super::websocket;
+
+/// One accepted connection.
+pub(super) struct Connection {
+    pub(super) socket: TcpStream,
+    pub(super) transport: Transport,
+    pub(super) phase: Phase,
+    /// Whether the poll was asked to tell when the socket takes bytes again.
+    pub(super) waits_to_write: bool,
+    /// Whether it stands in the worker's list of connections to flush.
+    pub(super) is_dirty: bool,
+    /// The last packet of a session; before that, when the connection was accepted; while it
+    /// lingers, since when.
+    pub(super) active_at: Tick,
+    pub(super) session: mqtt::Session,
+    /// The session that is online through this connection.
+    pub(super) online: Option<Online>,
+    pub(super) pending: Option<Box<Pending>>,
+}
+
+/// Time since the worker's start, in tenths of a second. It wraps after 13 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tick(pub(super) u32);
+
+impl Tick {
+    /// Tenths of a second in a second.
+    pub(super) const PER_SEC: u32 = 10;
+
+    pub(super) fn since(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
+}
+
+/// What lies between TCP and MQTT.
+#[derive(Clone, Copy)]
+pub(super) enum Transport {
+    Tcp,
+    /// WebSocket whose upgrade has not come yet.
+    Upgrade,
+    WebSocket(websocket::Fragmentation),
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// We have said our last word: what still comes is thrown away, so that the peer can read that
+    /// word before the socket is gone.
+    Lingering,
+}
+
+/// A session that is online, and its organisation.
+pub(super) struct Online {
+    pub(super) org: Arc<Org>,
+    pub(super) session: SessionRef,
+}
+
+/// What a busy connection needs besides.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Bytes from the socket that do not make a whole yet: of a packet, or of a WebSocket frame's
+    /// header.
+    pub(super) input: Vec<u8>,
+    /// WebSocket: bytes of a packet that is not whole yet.
+    pub(super) packet: Vec<u8>,
+    /// WebSocket: the frame whose payload is being read.
+    pub(super) frame: Option<websocket::OpenFrame>,
+    /// Packets to send.
+    pub(super) output: BytesMut,
+    /// WebSocket: frames to send. They go first.
+    pub(super) frames: BytesMut,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.input.is_empty()
+            && self.packet.is_empty()
+            && self.frame.is_none()
+            && self.unsent() == 0
+    }
+
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len() + self.frames.len()
+    }
+
+    /// Forgets the content and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.input.clear();
+        self.packet.clear();
+        self.frame = None;
+        self.output.clear();
+        self.frames.clear();
+    }
+}
+
+impl Connection {
+    pub(super) fn new(socket: TcpStream, door: Door, now: Tick) -> Self {
+        Self {
+            socket,
+            transport: match door {
+                Door::Tcp => Transport::Tcp,
+                Door::WebSocket => Transport::Upgrade,
+            },
+            phase: Phase::Open,
+            waits_to_write: false,
+            is_dirty: false,
+            active_at: now,
+            session: mqtt::Session::new(),
+            online: None,
+            pending: None,
+        }
+    }
+
+    pub(super) fn unsent(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.unsent())
+    }
+
+    /// Whether this connection carries that very session.
+    pub(super) fn carries(&self, session: SessionRef) -> bool {
+        self.online
+            .as_ref()
+            .is_some_and(|online| online.session == session)
+    }
+}

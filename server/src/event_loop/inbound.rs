@@ -1,0 +1,245 @@
+//! From the bytes of a socket to the actions of a session.
+//!
+//! Packets are taken out of the worker's read buffer where they lie; only what is not whole yet is
+//! kept, and never more than one packet's limit.
+
+use std::io::{ErrorKind, Read};
+
+use bytes::BytesMut;
+use presence::EndReason;
+
+use super::connection::{Connection, Pending, Phase, Transport};
+use super::websocket::{self, Next, Upgrade};
+use super::worker::Worker;
+
+/// Reads in a row that one connection may have before the others get their turn.
+const READS_MAX: usize = 16;
+
+/// Whether to go on with a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Open,
+    /// It is closed or lingers: nothing more is read from it.
+    Ended,
+}
+
+impl Worker {
+    /// Reads what a socket has, until it has no more or its turn is over.
+    pub(super) fn read(&mut self, key: usize) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        for _ in 0..READS_MAX {
+            if !self.read_once(key, &mut buffer) {
+                self.read_buffer = buffer;
+                return;
+            }
+        }
+        self.read_buffer = buffer;
+        self.unread.push(key as u32);
+    }
+
+    /// Answers whether there may be more to read.
+    fn read_once(&mut self, key: usize, buffer: &mut [u8]) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let read = connection.socket.read(buffer);
+        let lingers = connection.phase == Phase::Lingering;
+        match read {
+            Ok(0) => {
+                self.close(key, EndReason::ConnectionLost);
+                false
+            }
+            Ok(_) if lingers => true,
+            // A short read has emptied the socket: if it was closed meanwhile, an event says so.
+            Ok(length) => {
+                self.receive(key, &buffer[..length]) == Flow::Open && length == buffer.len()
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            Err(_) => {
+                self.close(key, EndReason::ConnectionLost);
+                false
+            }
+        }
+    }
+
+    fn receive(&mut self, key: usize, bytes: &[u8]) -> Flow {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Flow::Ended;
+        };
+        match connection.transport {
+            Transport::Tcp => self.receive_stream(key, bytes, |pending| &mut pending.input),
+            Transport::Upgrade => self.upgrade(key, bytes),
+            Transport::WebSocket(_) => self.receive_frames(key, bytes),
+        }
+    }
+
+    /// Takes whole packets out of a stream of bytes, behind what is kept of it already.
+    fn receive_stream(
+        &mut self,
+        key: usize,
+        bytes: &[u8],
+        kept: fn(&mut Pending) -> &mut Vec<u8>,
+    ) -> Flow {
+        let held = self.connections.get_mut(key).and_then(|connection| {
+            let held = kept(connection.pending.as_mut()?);
+            (!held.is_empty()).then(|| std::mem::take(held))
+        });
+        let (flow, rest) = match held {
+            None => {
+                let (flow, used) = self.handle_packets(key, bytes);
+                (flow, bytes[used..].to_vec())
+            }
+            Some(mut held) => {
+                held.extend_from_slice(bytes);
+                let (flow, used) = self.handle_packets(key, &held);
+                held.drain(..used);
+                (flow, held)
+            }
+        };
+        if flow == Flow::Open && !rest.is_empty() {
+            let Some((_, mut pending)) = self.pending_of(key) else {
+                return Flow::Ended;
+            };
+            *kept(&mut pending) = rest;
+            self.put_back(key, pending);
+        }
+        flow
+    }
+
+    /// Handles each whole packet in `bytes`. Answers how many bytes those were.
+    fn handle_packets(&mut self, key: usize, bytes: &[u8]) -> (Flow, usize) {
+        let mut used = 0;
+        loop {
+            let packet_bytes_max = self.packet_bytes_max(key);
+            match mqtt::whole_frame(&bytes[used..], packet_bytes_max) {
+                Ok(None) => return (Flow::Open, used),
+                Ok(Some(length)) => {
+                    let packet = BytesMut::from(&bytes[used..used + length]);
+                    used += length;
+                    if self.handle_packet(key, packet) == Flow::Ended {
+                        return (Flow::Ended, used);
+                    }
+                }
+                Err(error) => {
+                    self.handle_frame_error(key, error);
+                    return (Flow::Ended, used);
+                }
+            }
+        }
+    }
+
+    /// A client that has not been let in yet gets less memory for its packet.
+    fn packet_bytes_max(&self, key: usize) -> u32 {
+        let shared = &self.house.shared;
+        let is_online = |found: &Connection| found.online.is_some();
+        if self.connections.get(key).is_some_and(is_online) {
+            return shared.limits.packet_bytes_max;
+        }
+        let connect = shared.settings.connect_bytes_max;
+        connect.min(shared.limits.packet_bytes_max)
+    }
+
+    fn upgrade(&mut self, key: usize, bytes: &[u8]) -> Flow {
+        let Some((connection, mut pending)) = self.pending_of(key) else {
+            return Flow::Ended;
+        };
+        pending.input.extend_from_slice(bytes);
+        let outcome = websocket::upgrade(&pending.input, &mut pending.frames);
+        if let Upgrade::Accepted(_) = outcome {
+            connection.transport = Transport::WebSocket(websocket::Fragmentation::default());
+        }
+        let input = match outcome {
+            Upgrade::Incomplete => Vec::new(),
+            Upgrade::Accepted(_) | Upgrade::Refused => std::mem::take(&mut pending.input),
+        };
+        self.put_back(key, pending);
+        self.mark_dirty(key);
+        match outcome {
+            Upgrade::Incomplete => Flow::Open,
+            // A client may send its first frames without waiting for the answer.
+            Upgrade::Accepted(length) => self.receive_frames(key, &input[length..]),
+            Upgrade::Refused => {
+                self.house.shared.metrics.refuse("websocket_upgrade");
+                self.linger(key);
+                Flow::Ended
+            }
+        }
+    }
+
+    /// Takes frames apart and hands their payload on as a stream.
+    fn receive_frames(&mut self, key: usize, bytes: &[u8]) -> Flow {
+        let Some((connection, mut pending)) = self.pending_of(key) else {
+            return Flow::Ended;
+        };
+        let Transport::WebSocket(mut fragmentation) = connection.transport else {
+            unreachable!("frames come after the upgrade");
+        };
+        let mut held = std::mem::take(&mut pending.input);
+        let whole = if held.is_empty() {
+            bytes
+        } else {
+            held.extend_from_slice(bytes);
+            &held
+        };
+        let mut payload = Vec::new();
+        let ending = take_frames(whole, &mut fragmentation, &mut pending, &mut payload);
+        connection.transport = Transport::WebSocket(fragmentation);
+        self.put_back(key, pending);
+        self.mark_dirty(key);
+        let flow = self.receive_stream(key, &payload, |pending| &mut pending.packet);
+        if flow == Flow::Ended {
+            return flow;
+        }
+        match ending {
+            None => Flow::Open,
+            Some(reason) => {
+                self.end(key, reason);
+                self.linger_silently(key);
+                Flow::Ended
+            }
+        }
+    }
+}
+
+/// Appends the payload of all data frames to `payload`, answers control frames, and keeps the bytes
+/// that are no whole header yet. Answers why the connection has to end, if it has to.
+fn take_frames(
+    mut bytes: &[u8],
+    fragmentation: &mut websocket::Fragmentation,
+    pending: &mut Pending,
+    payload: &mut Vec<u8>,
+) -> Option<EndReason> {
+    loop {
+        if let Some(frame) = &mut pending.frame {
+            let taken = frame.read(bytes, payload);
+            bytes = &bytes[taken..];
+            if !frame.is_done() {
+                return None;
+            }
+            pending.frame = None;
+        }
+        if bytes.is_empty() {
+            return None;
+        }
+        // What is ours to say comes before the answer to a control frame.
+        websocket::wrap(&mut pending.output, &mut pending.frames);
+        match websocket::next(bytes, fragmentation, &mut pending.frames) {
+            Next::Incomplete => {
+                pending.input = bytes.to_vec();
+                return None;
+            }
+            Next::Data(start, frame) => {
+                bytes = &bytes[start..];
+                pending.frame = Some(frame);
+            }
+            Next::Control(length) => bytes = &bytes[length..],
+            // Closing WebSocket without DISCONNECT is losing the connection (MQTT 5 §6).
+            Next::Close => return Some(EndReason::ConnectionLost),
+            Next::Broken(what) => {
+                tracing::debug!(what, "a client broke the WebSocket protocol");
+                return Some(EndReason::ProtocolError);
+            }
+        }
+    }
+}

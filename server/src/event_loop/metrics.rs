@@ -1,0 +1,106 @@
+//! What the event loops count.
+//!
+//! Labels are words of ours, never names of clients: their number is bounded.
+
+use presence::EndReason;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// Counters of connections, sessions and messages.
+#[derive(Clone, Debug, Default)]
+pub struct MqttMetrics {
+    /// Connections accepted.
+    pub connections_accepted: Counter,
+    /// Connections that ended.
+    pub connections_closed: Counter,
+    /// Connections turned away, by reason.
+    pub refused: Family<ReasonLabel, Counter>,
+    /// Sessions that began.
+    pub sessions_opened: Counter,
+    /// Sessions that ended, by reason.
+    pub sessions_ended: Family<ReasonLabel, Counter>,
+    /// Application messages received from clients.
+    pub messages_received: Counter,
+    /// Application messages sent, or queued to be sent, to subscribers.
+    pub messages_delivered: Counter,
+    /// Application messages not delivered to a subscriber, by reason.
+    pub messages_dropped: Family<ReasonLabel, Counter>,
+}
+
+/// Why something was refused, ended or dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// The reason, in one word.
+    pub reason: &'static str,
+}
+
+impl MqttMetrics {
+    /// Counters that stand in `registry`.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        for (name, help, counter) in [
+            (
+                "connections_accepted",
+                "Connections accepted",
+                &metrics.connections_accepted,
+            ),
+            (
+                "connections_closed",
+                "Connections that ended",
+                &metrics.connections_closed,
+            ),
+            (
+                "sessions_opened",
+                "Sessions that began",
+                &metrics.sessions_opened,
+            ),
+            (
+                "messages_received",
+                "Application messages received",
+                &metrics.messages_received,
+            ),
+            (
+                "messages_delivered",
+                "Application messages delivered",
+                &metrics.messages_delivered,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, family) in [
+            ("refused", "Connections turned away", &metrics.refused),
+            (
+                "sessions_ended",
+                "Sessions that ended",
+                &metrics.sessions_ended,
+            ),
+            (
+                "messages_dropped",
+                "Application messages not delivered",
+                &metrics.messages_dropped,
+            ),
+        ] {
+            registry.register(name, help, family.clone());
+        }
+        metrics
+    }
+
+    pub(crate) fn refuse(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn end_session(&self, reason: EndReason) {
+        let reason = reason.as_str();
+        let label = ReasonLabel { reason };
+        self.sessions_ended.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn drop_messages(&self, reason: &'static str, count: usize) {
+        let label = ReasonLabel { reason };
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.messages_dropped.get_or_create(&label).inc_by(count);
+    }
+}

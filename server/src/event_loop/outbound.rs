@@ -1,0 +1,176 @@
+//! Messages to subscribers and bytes to sockets.
+//!
+//! Output is collected while a batch of events is handled and written once per connection. What a
+//! socket does not take waits in the connection, up to `outbound_bytes_max`. Beyond that, a QoS 0
+//! message is dropped and counted; QoS 1 messages wait in the session's queue, and when that is full
+//! too the session ends: it is told 0x97 rather than left with a gap that nobody notices.
+
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use mio::{Interest, Token};
+use mqtt::{DisconnectReason, Message, QoS};
+use presence::EndReason;
+
+use super::connection::{Connection, Phase, Transport};
+use super::mailbox::Delivery;
+use super::websocket;
+use super::worker::Worker;
+
+/// What a flush came to.
+enum Written {
+    All,
+    /// The socket takes no more for now.
+    Partly,
+    Failed,
+}
+
+impl Worker {
+    /// Gives a message to one of this worker's connections, if it still carries that session.
+    pub(super) fn deliver(&mut self, delivery: Delivery, message: &Arc<Message>) {
+        let key = delivery.connection as usize;
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        if !connection.carries(delivery.session) {
+            return;
+        }
+        let house = Arc::clone(&self.house);
+        let outbound_bytes_max = house.shared.settings.outbound_bytes_max;
+        let version = connection.session.version().unwrap_or(mqtt::Version::V5);
+        let length = message.frame(version, delivery.qos).len();
+        let mut unsent = connection.unsent();
+        if unsent > 0 && unsent + length > outbound_bytes_max {
+            // The batch itself may have filled the buffer: what the socket takes now makes room.
+            self.flush(key);
+            unsent = self.connections.get(key).map_or(0, Connection::unsent);
+        }
+        let has_room = unsent == 0 || unsent + length <= outbound_bytes_max;
+        if !has_room && delivery.qos == QoS::AtMostOnce {
+            house.shared.metrics.drop_messages("slow_reader", 1);
+            return;
+        }
+        let outcome = self.with_output(key, |session, out| {
+            session.deliver(message, delivery.qos, has_room, &house.shared.limits, out)
+        });
+        match outcome {
+            None => {}
+            Some(mqtt::Delivery::Sent | mqtt::Delivery::Queued) => {
+                house.shared.metrics.messages_delivered.inc();
+            }
+            Some(mqtt::Delivery::Dropped(why)) => {
+                house.shared.metrics.drop_messages(why.as_str(), 1);
+            }
+            Some(mqtt::Delivery::QueueFull) => {
+                house.shared.metrics.drop_messages("queue_full", 1);
+                self.disconnect(
+                    key,
+                    DisconnectReason::QuotaExceeded,
+                    EndReason::ProtocolError,
+                );
+            }
+        }
+    }
+
+    pub(super) fn flush_dirty(&mut self) {
+        // A flush may let messages out that waited in their session, which is new output.
+        while let Some(key) = self.dirty.pop() {
+            if let Some(connection) = self.connections.get_mut(key as usize) {
+                connection.is_dirty = false;
+                self.flush(key as usize);
+            }
+        }
+    }
+
+    /// Writes what the socket takes.
+    pub(super) fn flush(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match write_pending(connection) {
+            Written::All => self.after_all_written(key),
+            Written::Partly => self.watch_for_room(key, true),
+            Written::Failed => self.close(key, EndReason::ConnectionLost),
+        }
+    }
+
+    fn after_all_written(&mut self, key: usize) {
+        self.watch_for_room(key, false);
+        let house = Arc::clone(&self.house);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.phase == Phase::Lingering {
+            self.say_goodbye(key);
+            return;
+        }
+        let Some(mut pending) = connection.pending.take() else {
+            return;
+        };
+        // Messages may have waited in the session for the socket to take bytes again.
+        let room = house.shared.settings.outbound_bytes_max;
+        connection
+            .session
+            .resume(room, &house.shared.limits, &mut pending.output);
+        let has_output = pending.unsent() > 0;
+        self.put_back(key, pending);
+        if has_output {
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Asks the poll to tell when the socket takes bytes again, or no longer to tell.
+    fn watch_for_room(&mut self, key: usize, wanted: bool) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.waits_to_write == wanted {
+            return;
+        }
+        connection.waits_to_write = wanted;
+        let interest = if wanted {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        let socket = &mut connection.socket;
+        if let Err(error) = self
+            .poll
+            .registry()
+            .reregister(socket, Token(key), interest)
+        {
+            tracing::warn!(%error, "failed to watch a connection");
+            self.close(key, EndReason::ConnectionLost);
+        }
+    }
+}
+
+fn write_pending(connection: &mut Connection) -> Written {
+    let Some(pending) = &mut connection.pending else {
+        return Written::All;
+    };
+    if let Transport::WebSocket(_) = connection.transport {
+        websocket::wrap(&mut pending.output, &mut pending.frames);
+    }
+    for buffer in [&mut pending.frames, &mut pending.output] {
+        match write(&mut connection.socket, buffer) {
+            Written::All => {}
+            other => return other,
+        }
+    }
+    Written::All
+}
+
+fn write(socket: &mut mio::net::TcpStream, buffer: &mut BytesMut) -> Written {
+    while !buffer.is_empty() {
+        match socket.write(buffer) {
+            Ok(0) => return Written::Failed,
+            Ok(length) => buffer.advance(length),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Partly,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return Written::Failed,
+        }
+    }
+    Written::All
+}

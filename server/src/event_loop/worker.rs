@@ -1,0 +1,271 @@
+//! The loop: wait for events, serve the connections they are about, read the mail, sweep, flush.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use presence::Recipient;
+use slab::Slab;
+
+use super::House;
+use super::connection::{Connection, Pending, Tick};
+use super::listener::Bound;
+use super::mailbox::{Delivery, Letter, MAIL};
+
+/// Listeners have the tokens just below [`MAIL`].
+const LISTENERS_FROM: usize = usize::MAX - 64;
+
+/// One read takes at most this many bytes. Longer packets are put together in the connection.
+const READ_BYTES: usize = 64 * 1024;
+
+const EVENTS_PER_POLL_MAX: usize = 1024;
+
+/// How long a poll waits at most: also the pace of the sweep, of which each poll does a part.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Buffers kept for reuse, so that a busy connection does not ask the allocator for every packet.
+const SPARES_MAX: usize = 64;
+
+/// One event loop and its connections.
+pub(super) struct Worker {
+    pub(super) index: u16,
+    pub(super) house: Arc<House>,
+    pub(super) connections: Slab<Connection>,
+    pub(super) poll: Poll,
+    doors: Vec<Bound>,
+    /// Doors that could not be emptied: out of files or over the limit of connections.
+    doors_again: bool,
+    started: Instant,
+    pub(super) now: Tick,
+    pub(super) read_buffer: Box<[u8]>,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) deliveries: Vec<Delivery>,
+    /// Connections with output to flush before the next poll.
+    pub(super) dirty: Vec<u32>,
+    /// Connections that had more to read than is fair at once.
+    pub(super) unread: Vec<u32>,
+    #[expect(
+        clippy::vec_box,
+        reason = "they move between here and connections as they are"
+    )]
+    spares: Vec<Box<Pending>>,
+    /// Where the sweep goes on.
+    sweep_at: usize,
+    swept_at: Tick,
+    is_stopping: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        index: u16,
+        house: Arc<House>,
+        poll: Poll,
+        mut doors: Vec<Bound>,
+    ) -> io::Result<Self> {
+        for (number, door) in doors.iter_mut().enumerate() {
+            let token = Token(LISTENERS_FROM + number);
+            poll.registry()
+                .register(&mut door.socket, token, Interest::READABLE)?;
+        }
+        Ok(Self {
+            index,
+            house,
+            connections: Slab::new(),
+            poll,
+            doors,
+            doors_again: false,
+            started: Instant::now(),
+            now: Tick(0),
+            read_buffer: vec![0; READ_BYTES].into(),
+            recipients: Vec::new(),
+            deliveries: Vec::new(),
+            dirty: Vec::new(),
+            unread: Vec::new(),
+            spares: Vec::new(),
+            sweep_at: 0,
+            swept_at: Tick(0),
+            is_stopping: false,
+        })
+    }
+
+    pub(super) fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
+        while !self.is_stopping {
+            let timeout = if self.unread.is_empty() {
+                POLL_TIMEOUT
+            } else {
+                Duration::ZERO
+            };
+            if let Err(error) = self.poll.poll(&mut events, Some(timeout))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "an event loop failed to poll");
+                return;
+            }
+            self.tick();
+            for event in &events {
+                self.handle_event(event);
+            }
+            self.read_on();
+            self.sweep();
+            self.flush_dirty();
+        }
+    }
+
+    fn tick(&mut self) {
+        let tenths = self.started.elapsed().as_millis() / 100;
+        self.now = Tick(tenths as u32);
+        if self.doors_again {
+            self.doors_again = false;
+            for number in 0..self.doors.len() {
+                self.accept(number);
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: &mio::event::Event) {
+        match event.token() {
+            MAIL => self.read_mail(),
+            Token(number) if number >= LISTENERS_FROM => self.accept(number - LISTENERS_FROM),
+            Token(key) => {
+                if event.is_writable() {
+                    self.flush(key);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.read(key);
+                }
+            }
+        }
+    }
+
+    fn read_on(&mut self) {
+        for key in std::mem::take(&mut self.unread) {
+            self.read(key as usize);
+        }
+    }
+
+    fn read_mail(&mut self) {
+        let house = Arc::clone(&self.house);
+        for letter in house.mailboxes[usize::from(self.index)].take() {
+            match letter {
+                Letter::Deliver(message, to) => {
+                    for delivery in to {
+                        self.deliver(delivery, &message);
+                    }
+                }
+                Letter::Close {
+                    connection,
+                    session,
+                    why,
+                } => self.close_ended(connection, session, why),
+                Letter::Stop => {
+                    self.doors.clear();
+                    self.end_all();
+                    self.is_stopping = true;
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, number: usize) {
+        loop {
+            let Some(door) = self.doors.get(number) else {
+                return;
+            };
+            match door.socket.accept() {
+                Ok((socket, _)) => self.admit(socket, number),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of files or memory: the door's next event may never come, so ask again.
+                    tracing::warn!(%error, "failed to accept a connection");
+                    self.house.shared.metrics.refuse("accept_failed");
+                    self.doors_again = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, mut socket: mio::net::TcpStream, number: usize) {
+        let house = Arc::clone(&self.house);
+        let count = house.connection_count.fetch_add(1, Ordering::Relaxed);
+        if count >= house.shared.settings.connections_max {
+            house.connection_count.fetch_sub(1, Ordering::Relaxed);
+            house.shared.metrics.refuse("too_many_connections");
+            return;
+        }
+        let entry = self.connections.vacant_entry();
+        let token = Token(entry.key());
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut socket, token, Interest::READABLE);
+        if let Err(error) = registered {
+            tracing::warn!(%error, "failed to watch a connection");
+            house.connection_count.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        house.shared.metrics.connections_accepted.inc();
+        entry.insert(Connection::new(socket, self.doors[number].door, self.now));
+    }
+
+    /// Looks at a part of all connections, so that each is looked at about once a second.
+    fn sweep(&mut self) {
+        if self.now == self.swept_at {
+            return;
+        }
+        let parts = self.now.since(self.swept_at).min(Tick::PER_SEC) as usize;
+        self.swept_at = self.now;
+        let slots = self.connections.capacity();
+        let part = (slots / Tick::PER_SEC as usize + 1) * parts;
+        for _ in 0..part.min(slots) {
+            self.sweep_at = (self.sweep_at + 1) % slots;
+            self.close_if_overdue(self.sweep_at);
+        }
+    }
+
+    /// The buffers of a connection, made or taken from the spares if it has none.
+    pub(super) fn pending_of(&mut self, key: usize) -> Option<(&mut Connection, Box<Pending>)> {
+        let connection = self.connections.get_mut(key)?;
+        let pending = connection
+            .pending
+            .take()
+            .or_else(|| self.spares.pop())
+            .unwrap_or_default();
+        Some((connection, pending))
+    }
+
+    /// Gives buffers back: to the connection if they hold something, else to the spares.
+    pub(super) fn put_back(&mut self, key: usize, pending: Box<Pending>) {
+        if pending.is_empty() {
+            self.keep_spare(pending);
+        } else if let Some(connection) = self.connections.get_mut(key) {
+            connection.pending = Some(pending);
+        }
+    }
+
+    pub(super) fn keep_spare(&mut self, mut pending: Box<Pending>) {
+        let bytes = pending.input.capacity()
+            + pending.packet.capacity()
+            + pending.output.capacity()
+            + pending.frames.capacity();
+        if self.spares.len() < SPARES_MAX && bytes <= READ_BYTES {
+            pending.clear();
+            self.spares.push(pending);
+        }
+    }
+
+    /// Notes that a connection has output to flush before the next poll.
+    pub(super) fn mark_dirty(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.is_dirty
+            && !connection.waits_to_write
+        {
+            connection.is_dirty = true;
+            self.dirty.push(key as u32);
+        }
+    }
+}
