@@ -80,3 +80,6 @@ impl AppState {
         &self.orgs[org.get()]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub struct HttpMetrics {
     pub requests: Family<StatusLabel, Counter>,
     /// Open connections.
     pub connections: Gauge,
-    /// Connections closed because they stood still or were too slow.
+    /// Connections closed because they were idle, stood still or were too slow.
     pub stalled: Counter,
     /// Long listings under way.
     pub listings: Gauge,
@@ -89,7 +89,7 @@ impl HttpMetrics {
         );
         registry.register(
             "stalled",
-            "HTTP connections closed for slowness",
+            "HTTP connections closed for slowness or idleness",
             http.stalled.clone(),
         );
         registry.register("listings", "Long listings under way", http.listings.clone());

@@ -40,13 +40,7 @@ impl Answer {
     /// The whole of a short answer.
     pub(super) fn whole(&self, rows: &[u8], totals: &Totals) -> Vec<u8> {
         let mut json = self.begin();
-        match self {
-            Self::Users => {
-                field(&mut json, "online_count", &totals.users);
-                field(&mut json, "session_count", &totals.sessions);
-            }
-            Self::User { .. } => self.finish_user(&mut json, totals),
-        }
+        self.counts(&mut json, totals);
         self.open_rows(&mut json);
         json.extend_from_slice(rows);
         json.push(b']');
@@ -65,13 +59,7 @@ impl Answer {
     /// What comes after the rows of a long answer.
     pub(super) fn tail(&self, totals: &Totals) -> Vec<u8> {
         let mut json = vec![b']'];
-        match self {
-            Self::Users => {
-                field(&mut json, "online_count", &totals.users);
-                field(&mut json, "session_count", &totals.sessions);
-            }
-            Self::User { .. } => self.finish_user(&mut json, totals),
-        }
+        self.counts(&mut json, totals);
         next_cursor(&mut json, totals);
         json.push(b'}');
         json
@@ -107,8 +95,11 @@ impl Answer {
         json
     }
 
-    fn finish_user(&self, json: &mut Vec<u8>, totals: &Totals) {
-        field(json, "is_online", &(totals.sessions > 0));
+    fn counts(&self, json: &mut Vec<u8>, totals: &Totals) {
+        match self {
+            Self::Users => field(json, "online_count", &totals.users),
+            Self::User { .. } => field(json, "is_online", &(totals.sessions > 0)),
+        }
         field(json, "session_count", &totals.sessions);
     }
 
