@@ -1,0 +1,151 @@
+//! What the program says and how it exits when it is not to run.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A directory of its own for each test, removed when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("whosthere-it-{test}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("the scratch directory can be made");
+        Self(path)
+    }
+
+    /// Writes a configuration file.
+    fn config(&self, text: &str) -> String {
+        let path = self.0.join("whosthere.toml");
+        fs::write(&path, text).expect("the scratch directory can be written");
+        path.display().to_string()
+    }
+
+    /// Runs the program in the directory to its end, with these variables and no others of ours.
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whosthere"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("WHOSTHERE_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .current_dir(&self.0)
+            .args(arguments)
+            .envs(variables.iter().copied());
+        Run(command.output().expect("the program starts"))
+    }
+
+    /// Names of what is in the directory.
+    fn entries(&self) -> Vec<String> {
+        let names = fs::read_dir(&self.0).expect("the scratch directory is there");
+        names
+            .map(|entry| {
+                entry
+                    .expect("an entry can be read")
+                    .file_name()
+                    .to_string_lossy()
+                    .into()
+            })
+            .collect()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Run(Output);
+
+impl Run {
+    /// Exit code, and the texts on standard output and standard error that must be there.
+    #[track_caller]
+    fn check(&self, code: i32, out: &[&str], err: &[&str]) {
+        let [stdout, stderr] = [&self.0.stdout, &self.0.stderr].map(|b| String::from_utf8_lossy(b));
+        assert_eq!(self.0.status.code(), Some(code), "{stdout}{stderr}");
+        for part in out {
+            assert!(stdout.contains(part), "{part:?} is not in: {stdout}");
+        }
+        for part in err {
+            assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn check_accepts_a_right_file_and_makes_nothing() {
+    let scratch = Scratch::new("right");
+    let file = scratch.config("[listen]\nhttp = \"127.0.0.1:0\"");
+    let run = scratch.run(&["check", "--config", &file], &[]);
+    run.check(0, &["http listens on 127.0.0.1:0", "first start"], &[]);
+    assert_eq!(scratch.entries(), ["whosthere.toml"]);
+}
+
+#[test]
+fn check_accepts_the_defaults() {
+    Scratch::new("defaults")
+        .run(&["check"], &[])
+        .check(0, &["127.0.0.1:1883"], &[]);
+}
+
+#[test]
+fn a_wrong_file_ends_both_check_and_serve_with_64_before_anything_is_made() {
+    let scratch = Scratch::new("wrong");
+    let file = scratch.config("[mqtt]\nspeed = 1");
+    for command in ["check", "serve"] {
+        let run = scratch.run(&[command, "--config", &file], &[]);
+        run.check(64, &[], &["whosthere.toml", "line 2", "mqtt.speed"]);
+    }
+    assert_eq!(scratch.entries(), ["whosthere.toml"]);
+}
+
+#[test]
+fn a_missing_file_ends_with_64() {
+    let run = Scratch::new("missing").run(&["serve", "--config", "none.toml"], &[]);
+    run.check(64, &[], &["none.toml"]);
+}
+
+#[test]
+fn an_unknown_variable_ends_with_64() {
+    let scratch = Scratch::new("variable");
+    for command in ["check", "serve"] {
+        let run = scratch.run(&[command], &[("WHOSTHERE_SPEED", "1")]);
+        run.check(64, &[], &["WHOSTHERE_SPEED"]);
+    }
+    let run = scratch.run(&["check"], &[("WHOSTHERE_LISTEN__HTTP", "[::1]:7")]);
+    run.check(0, &["http listens on [::1]:7"], &[]);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_64_and_help_with_0() {
+    let scratch = Scratch::new("line");
+    for arguments in [
+        &["fly"][..],
+        &["serve", "--speed", "1"],
+        &["check", "--config"],
+    ] {
+        scratch.run(arguments, &[]).check(64, &[], &["error"]);
+    }
+    scratch
+        .run(&["--help"], &[])
+        .check(0, &["serve", "check"], &[]);
+    scratch
+        .run(&["--version"], &[])
+        .check(0, &["whosthere"], &[]);
+}
+
+#[test]
+fn a_damaged_organisation_stops_the_start_and_says_what_to_do() {
+    let scratch = Scratch::new("damaged");
+    fs::create_dir(scratch.0.join("data")).unwrap();
+    fs::write(
+        scratch.0.join("data/organisation.toml"),
+        "format = 1\nid = \"or",
+    )
+    .unwrap();
+    let run = scratch.run(&["serve", "--data-dir", "data"], &[]);
+    run.check(1, &[], &["organisation.toml", "damaged", "backup"]);
+}

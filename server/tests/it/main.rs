@@ -1,0 +1,3 @@
+//! The finished program from outside, in one test binary.
+
+mod command_line;
