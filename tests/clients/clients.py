@@ -1,0 +1,249 @@
+"""Real MQTT clients behind one face: paho-mqtt, MQTT.js, and Mosquitto's command-line programs.
+
+A test says what happens (connect, hear, publish, leave, vanish); each class below says it in the
+words of one client. `KINDS` is every client, protocol version and transport that the tests try.
+"""
+
+import json
+import queue
+import signal
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import paho.mqtt.client as paho
+
+DEADLINE_SECS = 10
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to be a client; `level` is the protocol level in CONNECT: 3, 4 or 5."""
+
+    family: str
+    level: int
+    path: str = ""  # of the WebSocket; empty means TCP
+
+    def __str__(self):
+        transport = f"ws{self.path}" if self.path else "tcp"
+        return f"{self.family}-v{self.level}-{transport}".replace("/", "_")
+
+    def open(self, broker, client_id, user, password):
+        return FAMILIES[self.family](self, broker, client_id, user, password)
+
+
+class Client:
+    """What all have in common: messages that came, as (topic, payload)."""
+
+    def __init__(self):
+        self._messages = queue.Queue()
+
+    def next_message(self):
+        return self._messages.get(timeout=DEADLINE_SECS)
+
+
+class Paho(Client):
+    """paho-mqtt with its own network thread; `mqtt` is the library's client for special tests."""
+
+    def __init__(self, kind, broker, client_id, user, password, keep_alive=60):
+        super().__init__()
+        self._answers = queue.Queue()
+        self.closed = queue.Queue()
+        self.mqtt = paho.Client(
+            paho.CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol={3: paho.MQTTv31, 4: paho.MQTTv311, 5: paho.MQTTv5}[kind.level],
+            transport="websockets" if kind.path else "tcp",
+            reconnect_on_failure=False,
+        )
+        self.mqtt.username_pw_set(user, password)
+        if kind.path:
+            self.mqtt.ws_set_options(path=kind.path)
+        self._listen()
+        self.mqtt.connect("127.0.0.1", broker.ws_port if kind.path else broker.mqtt_port, keep_alive)
+        self.mqtt.loop_start()
+        code, self.connack_properties = self._answer()
+        assert not code.is_failure, f"CONNACK: {code}"
+
+    def _listen(self):
+        self.mqtt.on_connect = lambda _c, _u, _f, code, props: self._answers.put((code, props))
+        self.mqtt.on_subscribe = lambda _c, _u, _m, codes, _p: self._answers.put(codes)
+        self.mqtt.on_unsubscribe = lambda _c, _u, _m, codes, _p: self._answers.put(codes)
+        self.mqtt.on_disconnect = lambda _c, _u, _f, code, _p: self.closed.put(code)
+        self.mqtt.on_message = lambda _c, _u, m: self._messages.put((m.topic, m.payload.decode()))
+
+    def _answer(self):
+        return self._answers.get(timeout=DEADLINE_SECS)
+
+    def subscribe(self, *filters, qos=0):
+        self.mqtt.subscribe([(each, qos) for each in filters])
+        codes = self._answer()
+        assert not any(code.is_failure for code in codes), f"SUBACK: {codes}"
+
+    def unsubscribe(self, *filters):
+        self.mqtt.unsubscribe(list(filters))
+        self._answer()
+
+    def publish(self, topic, payload, qos=0):
+        self.mqtt.publish(topic, payload, qos).wait_for_publish(DEADLINE_SECS)
+
+    def disconnect(self):
+        self.mqtt.disconnect()
+        self.closed.get(timeout=DEADLINE_SECS)
+
+    def vanish(self):
+        """Closes the socket under the library, without a DISCONNECT."""
+        self.mqtt.socket().close()
+
+    def close(self):
+        self.mqtt.disconnect()
+        self.mqtt.loop_stop()
+
+
+class Program(Client):
+    """A client in a process of its own, whose lines of output a thread reads as they come."""
+
+    def _start(self, arguments):
+        self.process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._take(line.rstrip("\n"))
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(DEADLINE_SECS)
+
+
+class MqttJs(Program):
+    """MQTT.js in Node.js, driven by `mqttjs.mjs`."""
+
+    def __init__(self, kind, broker, client_id, user, password):
+        super().__init__()
+        self._answers = queue.Queue()
+        self.disconnect_reasons = queue.Queue()
+        self._start(["node", "mqttjs.mjs"])
+        if kind.path:
+            url = f"ws://127.0.0.1:{broker.ws_port}{kind.path}"
+        else:
+            url = f"mqtt://127.0.0.1:{broker.mqtt_port}"
+        options = {"clientId": client_id, "username": user, "password": password}
+        options |= {"protocolVersion": kind.level}
+        if kind.level == 3:
+            options |= {"protocolId": "MQIsdp"}
+        try:
+            self._do("connect", url=url, options=options)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, line):
+        event = json.loads(line)
+        match event["event"]:
+            case "message":
+                self._messages.put((event["topic"], event["payload"]))
+            case "disconnect":
+                self.disconnect_reasons.put(event["reasonCode"])
+            case "done" | "failed":
+                self._answers.put(event)
+
+    def _do(self, command, **arguments):
+        self.process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
+        self.process.stdin.flush()
+        answer = self._answers.get(timeout=DEADLINE_SECS)
+        assert answer["event"] == "done", answer
+
+    def subscribe(self, *filters, qos=0):
+        self._do("subscribe", filters=filters, qos=qos)
+
+    def unsubscribe(self, *filters):
+        self._do("unsubscribe", filters=filters)
+
+    def publish(self, topic, payload, qos=0):
+        self._do("publish", topic=topic, payload=payload, qos=qos)
+
+    def disconnect(self):
+        self._do("disconnect")
+
+    def vanish(self):
+        self._do("vanish")
+
+
+class MosquittoPrograms(Program):
+    """mosquitto_sub, which connects when it is told what to hear, and mosquitto_pub."""
+
+    def __init__(self, kind, broker, client_id, user, password):
+        super().__init__()
+        self.client_id = client_id
+        self.process = None
+        self._subscribed = threading.Event()
+        version = {3: "mqttv31", 4: "mqttv311", 5: "mqttv5"}[kind.level]
+        where = ["-h", "127.0.0.1", "-p", str(broker.mqtt_port), "-V", version]
+        self._common = [*where, "-u", user, "-P", password]
+
+    def subscribe(self, *filters, qos=0):
+        listed = [word for each in filters for word in ("-t", each)]
+        # `-d` tells of the SUBACK; stdbuf because a program buffers what it writes to a pipe.
+        program = ["stdbuf", "-oL", "mosquitto_sub", *self._common, "-d", "-F", "message %t %p"]
+        self._start([*program, "-i", self.client_id, "-q", str(qos), *listed])
+        assert self._subscribed.wait(DEADLINE_SECS), "no SUBACK for mosquitto_sub"
+
+    def _take(self, line):
+        if line.startswith("message "):
+            _, topic, payload = line.split(" ", 2)
+            self._messages.put((topic, payload))
+        elif line.startswith("Subscribed "):
+            self._subscribed.set()
+
+    def publish(self, topic, payload, qos=0):
+        program = ["mosquitto_pub", *self._common, "-i", f"{self.client_id}-publisher"]
+        subprocess.run(
+            [*program, "-q", str(qos), "-t", topic, "-m", payload],
+            timeout=DEADLINE_SECS,
+            check=True,
+        )
+
+    def disconnect(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(DEADLINE_SECS)
+
+    def vanish(self):
+        super().close()
+
+    def close(self):
+        if self.process is not None:
+            super().close()
+
+
+FAMILIES = {"paho": Paho, "mqttjs": MqttJs, "mosquitto": MosquittoPrograms}
+
+KINDS = [
+    *(Kind("paho", level) for level in (3, 4, 5)),
+    *(Kind("paho", level, path) for level in (4, 5) for path in ("/", "/mqtt")),
+    *(Kind("mqttjs", level) for level in (3, 4, 5)),
+    *(Kind("mqttjs", level, path) for level in (4, 5) for path in ("/", "/mqtt")),
+    *(Kind("mosquitto", level) for level in (3, 4, 5)),
+]
+
+
+def everyone_hears_everyone(guests, broker, qos):
+    """All kinds at once in one room: each says one thing, and each hears all of them."""
+    names = {kind: str(kind) for kind in KINDS}
+    everyone = [guests.open(kind, broker, names[kind], "alice") for kind in KINDS]
+    for client in everyone:
+        client.subscribe("everyone/#", qos=qos)
+    said = set()
+    for kind, client in zip(KINDS, everyone, strict=True):
+        client.publish(f"everyone/{names[kind]}", f"from {names[kind]}", qos=qos)
+        said.add((f"everyone/{names[kind]}", f"from {names[kind]}"))
+    for kind, client in zip(KINDS, everyone, strict=True):
+        heard = {client.next_message() for _ in said}
+        assert heard == said, names[kind]

@@ -1,0 +1,174 @@
+"""MQTT packets by hand, for what a well-behaved client library would never send.
+
+A `RawClient` is one socket; nothing happens on it that the test did not ask for: no pings, no
+acknowledgements, no reconnects.
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
+UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 10, 11, 12, 13, 14
+
+PROTOCOL_NAMES = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One packet as it came: its kind, the four flag bits, and what follows the length."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+
+def var_int(number):
+    """The length field of a packet or of its properties: seven bits a byte, low first."""
+    out = bytearray()
+    while True:
+        number, low = divmod(number, 128)
+        out.append(low | (0x80 if number else 0))
+        if not number:
+            return bytes(out)
+
+
+def string(text):
+    """A length of two bytes and the bytes; also takes raw bytes, which may be no UTF-8."""
+    raw = text.encode() if isinstance(text, str) else text
+    return struct.pack(">H", len(raw)) + raw
+
+
+def packet(kind, body=b"", flags=0):
+    return bytes([kind << 4 | flags]) + var_int(len(body)) + body
+
+
+def properties(level, raw=b""):
+    """The property block that every packet of version 5 with properties has."""
+    return var_int(len(raw)) + raw if level == 5 else b""
+
+
+def connect(client_id, user=None, password=None, level=4, keep_alive=60, clean=True, props=b""):
+    flags = 0x02 if clean else 0
+    payload = string(client_id)
+    if user is not None:
+        flags |= 0x80
+        payload += string(user)
+    if password is not None:
+        flags |= 0x40
+        payload += string(password)
+    head = string(PROTOCOL_NAMES[level]) + bytes([level, flags]) + struct.pack(">H", keep_alive)
+    return packet(CONNECT, head + properties(level, props) + payload)
+
+
+def subscribe(packet_id, filters, qos=0, level=4):
+    listed = b"".join(string(each) + bytes([qos]) for each in filters)
+    return packet(SUBSCRIBE, struct.pack(">H", packet_id) + properties(level) + listed, 0x02)
+
+
+def unsubscribe(packet_id, filters, level=4):
+    listed = b"".join(string(each) for each in filters)
+    return packet(UNSUBSCRIBE, struct.pack(">H", packet_id) + properties(level) + listed, 0x02)
+
+
+def publish(topic, payload, qos=0, packet_id=1, level=4):
+    number = struct.pack(">H", packet_id) if qos else b""
+    return packet(PUBLISH, string(topic) + number + properties(level) + payload, qos << 1)
+
+
+def disconnect(level=4):
+    return packet(DISCONNECT)
+
+
+class RawClient:
+    """One TCP connection that speaks MQTT only when told to."""
+
+    def __init__(self, port, timeout_secs=10):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout_secs)
+        self.level = 4
+
+    @property
+    def port(self):
+        """Our end's port, which the server reports as the peer's."""
+        return self.socket.getsockname()[1]
+
+    def login(self, client_id, user, password, level=4, **rest):
+        """Sends CONNECT and returns the CONNACK's body; fails if something else comes."""
+        self.level = level
+        self.send(connect(client_id, user, password, level, **rest))
+        answer = self.read_packet()
+        assert answer is not None, "the server closed the connection instead of answering CONNECT"
+        assert answer.kind == CONNACK, answer
+        return answer.body
+
+    def subscribe(self, *filters, qos=0):
+        self.send(subscribe(1, filters, qos, self.level))
+        answer = self.read_packet()
+        assert answer is not None and answer.kind == SUBACK, answer
+        return answer.body
+
+    def unsubscribe(self, *filters):
+        self.send(unsubscribe(2, filters, self.level))
+        answer = self.read_packet()
+        assert answer is not None and answer.kind == UNSUBACK, answer
+
+    def publish(self, topic, payload, qos=0):
+        self.send(publish(topic, payload, qos, level=self.level))
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def read_packet(self):
+        """The next packet, or None when the server has closed the connection."""
+        first = self._read(1)
+        if not first:
+            return None
+        length, shift = 0, 0
+        while True:
+            byte = self._read(1)
+            if not byte:
+                return None
+            length |= (byte[0] & 0x7F) << shift
+            shift += 7
+            if byte[0] < 0x80:
+                break
+        body = self._read(length)
+        return None if len(body) < length else Packet(first[0] >> 4, first[0] & 15, body)
+
+    def read_message(self):
+        """Topic and payload of the next packet, which must be a PUBLISH."""
+        answer = self.read_packet()
+        assert answer is not None and answer.kind == PUBLISH, answer
+        (length,) = struct.unpack_from(">H", answer.body)
+        at = 2 + length + (2 if answer.flags & 0x06 else 0)
+        if self.level == 5:
+            at += 1 + answer.body[at]
+        return answer.body[2 : 2 + length].decode(), answer.body[at:]
+
+    def packets_until_closed(self):
+        """All that still comes until the server closes; times out if it never does."""
+        packets = []
+        while (each := self.read_packet()) is not None:
+            packets.append(each)
+        return packets
+
+    def reset(self):
+        """Ends the connection with RST instead of FIN, as a crashed machine's stack does."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def close(self):
+        self.socket.close()
+
+    def _read(self, count):
+        """`count` bytes, or fewer when the connection ends first."""
+        out = bytearray()
+        while len(out) < count:
+            try:
+                piece = self.socket.recv(min(count - len(out), 1 << 20))
+            except ConnectionError:
+                return b""
+            if not piece:
+                break
+            out += piece
+        return bytes(out)
