@@ -1,2 +1,41 @@
 //! `cargo xtask`: the chores of the project.
-fn main() {}
+//!
+//! One module per chore; this file only finds the one that was asked for.
+
+mod clients;
+mod steps;
+mod test;
+mod tidy;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What a chore returns: nothing, or a sentence for the person at the terminal.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let chore = std::env::args().nth(1).unwrap_or_default();
+    let outcome = match chore.as_str() {
+        "test" => test::run(),
+        "tidy" => tidy::run(),
+        _ => Err(format!("no chore named {chore:?}\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace, wherever the command was started.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+const USAGE: &str = "\
+cargo xtask test   install what the tests need, then run every check there is
+cargo xtask tidy   the rules for files that no linter knows";

@@ -1,0 +1,76 @@
+//! The tests with real MQTT clients: what they need, and running them against the built server.
+//!
+//! Python packages live in `target/clients/venv`, MQTT.js in `tests/clients/node_modules`; both
+//! are exactly the pinned versions, and are laid again when the pins change.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::steps::call;
+use crate::{Outcome, root};
+
+/// Runs pytest against the server that lies beside this program.
+pub(crate) fn run() -> Outcome {
+    call(
+        Command::new(venv().join("bin/python"))
+            .args(["-m", "pytest"])
+            .current_dir(folder())
+            .env("WHOSTHERE_BIN", server()?),
+    )
+}
+
+/// Installs the Python and Node packages if they are not yet there as pinned.
+pub(crate) fn install() -> Outcome {
+    once_per(&folder().join("requirements.txt"), &venv(), install_python)?;
+    let modules = folder().join("node_modules");
+    once_per(&folder().join("package-lock.json"), &modules, || {
+        call(Command::new("npm").arg("ci").current_dir(folder()))
+    })
+}
+
+fn install_python() -> Outcome {
+    call(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(venv()),
+    )?;
+    call(
+        Command::new(venv().join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(["--no-deps", "-r", "requirements.txt"])
+            .current_dir(folder()),
+    )
+}
+
+/// Runs `install` unless a copy of `pins` in `target` shows that it ran for just these pins.
+/// The copy is written last: an installation that broke off is done again.
+fn once_per(pins: &Path, target: &Path, install: impl FnOnce() -> Outcome) -> Outcome {
+    let wanted = fs::read(pins).map_err(|e| format!("cannot read {}: {e}", pins.display()))?;
+    let stamp = target.join("installed-pins");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    install()?;
+    fs::write(&stamp, wanted).map_err(|e| format!("cannot write {}: {e}", stamp.display()))
+}
+
+/// Cargo puts this program and the server into the same folder, wherever the target folder is.
+fn server() -> Result<PathBuf, String> {
+    let here = std::env::current_exe().map_err(|e| format!("cannot find my own path: {e}"))?;
+    Ok(here.with_file_name("whosthere"))
+}
+
+fn folder() -> PathBuf {
+    root().join("tests/clients")
+}
+
+fn venv() -> PathBuf {
+    root().join("target/clients/venv")
+}
