@@ -7,6 +7,7 @@ words of one client. `KINDS` is every client, protocol version and transport tha
 import json
 import queue
 import signal
+import socket
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -44,9 +45,9 @@ class Client:
 
 
 class Paho(Client):
-    """paho-mqtt with its own network thread; `mqtt` is the library's client for special tests."""
+    """paho-mqtt with its own network thread."""
 
-    def __init__(self, kind, broker, client_id, user, password, keep_alive=60):
+    def __init__(self, kind, broker, client_id, user, password):
         super().__init__()
         self._answers = queue.Queue()
         self.closed = queue.Queue()
@@ -61,13 +62,15 @@ class Paho(Client):
         if kind.path:
             self.mqtt.ws_set_options(path=kind.path)
         self._listen()
-        self.mqtt.connect("127.0.0.1", broker.ws_port if kind.path else broker.mqtt_port, keep_alive)
+        self.mqtt.connect("127.0.0.1", broker.ws_port if kind.path else broker.mqtt_port)
         self.mqtt.loop_start()
-        code, self.connack_properties = self._answer()
-        assert not code.is_failure, f"CONNACK: {code}"
+        code = self._answer()
+        if code.is_failure:
+            self.close()
+            raise AssertionError(f"CONNACK: {code}")
 
     def _listen(self):
-        self.mqtt.on_connect = lambda _c, _u, _f, code, props: self._answers.put((code, props))
+        self.mqtt.on_connect = lambda _c, _u, _f, code, _p: self._answers.put(code)
         self.mqtt.on_subscribe = lambda _c, _u, _m, codes, _p: self._answers.put(codes)
         self.mqtt.on_unsubscribe = lambda _c, _u, _m, codes, _p: self._answers.put(codes)
         self.mqtt.on_disconnect = lambda _c, _u, _f, code, _p: self.closed.put(code)
@@ -93,8 +96,10 @@ class Paho(Client):
         self.closed.get(timeout=DEADLINE_SECS)
 
     def vanish(self):
-        """Closes the socket under the library, without a DISCONNECT."""
-        self.mqtt.socket().close()
+        """Ends the connection under the library, without a DISCONNECT. Just closing the socket
+        would wait for the library's thread, which is still polling it."""
+        transport = self.mqtt.socket()
+        getattr(transport, "_socket", transport).shutdown(socket.SHUT_RDWR)
 
     def close(self):
         self.mqtt.disconnect()

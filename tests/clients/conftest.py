@@ -1,7 +1,7 @@
 """Fixtures: a server per file, clients that are closed after each test, and nobody left behind.
 
 A file of tests may set `SETTINGS` (TOML tables) and `TOP_SETTINGS` (TOML before the first table)
-to have its server configured otherwise.
+to have its server configured otherwise, and `KEYS` (the keys of all its organisations).
 """
 
 import contextlib
@@ -18,8 +18,7 @@ LOG_TAIL_CHARS = 6000
 def server(request, tmp_path_factory):
     settings = getattr(request.module, "SETTINGS", "")
     top_settings = getattr(request.module, "TOP_SETTINGS", "")
-    more = getattr(request.module, "SERVER", {})
-    with Server(tmp_path_factory.mktemp("server"), settings, top_settings, **more) as server:
+    with Server(tmp_path_factory.mktemp("server"), settings, top_settings) as server:
         yield server
 
 
@@ -35,8 +34,8 @@ def nobody_is_left(request):
     yield
     if "server" in request.fixturenames:
         server = request.getfixturevalue("server")
-        server.wait_for_client_ids(key=KEY)
-        server.wait_for_client_ids(key=OTHER_KEY)
+        for key in getattr(request.module, "KEYS", [KEY, OTHER_KEY]):
+            server.wait_for_client_ids(key=key)
 
 
 @pytest.fixture
@@ -70,6 +69,10 @@ class Guests:
     def open(self, kind, broker, client_id, name, org=None):
         """A real client, connected and logged in."""
         user, password = login(name, org) if org else login(name)
+        return self.open_as(kind, broker, client_id, user, password)
+
+    def open_as(self, kind, broker, client_id, user, password):
+        """A real client that logs in with just these words."""
         client = kind.open(broker, client_id, user, password)
         self._stack.callback(client.close)
         return client

@@ -213,7 +213,7 @@ class Http:
 class Server(Http):
     """A server with two organisations, ready to be used; `with` ends it."""
 
-    def __init__(self, folder, settings="", top_settings="", organisations=ORGANISATIONS):
+    def __init__(self, folder, settings="", top_settings=""):
         super().__init__(free_port())
         self.mqtt_port, self.ws_port = free_port(), free_port()
         self.folder = Path(folder)
@@ -221,7 +221,7 @@ class Server(Http):
         self.config.write_text(
             f'data_dir = "{self.folder / "data"}"\n{top_settings}\n'
             f'[listen]\nmqtt = "127.0.0.1:{self.mqtt_port}"\nws = "127.0.0.1:{self.ws_port}"\n'
-            f'http = "127.0.0.1:{self.http_port}"\n{organisations}\n{settings}\n'
+            f'http = "127.0.0.1:{self.http_port}"\n{ORGANISATIONS}\n{settings}\n'
         )
 
     def __enter__(self):
@@ -235,6 +235,11 @@ class Server(Http):
 
     def __exit__(self, *_):
         self._process.close()
+
+    def stop(self):
+        """Asks it to stop, and returns its exit code once it has."""
+        self._process.process.terminate()
+        return self._process.process.wait(10)
 
     @property
     def log(self):

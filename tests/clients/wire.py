@@ -11,6 +11,15 @@ from dataclasses import dataclass
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 10, 11, 12, 13, 14
 
+# Properties of version 5, by their numbers.
+ASSIGNED_CLIENT_IDENTIFIER, SERVER_KEEP_ALIVE = 0x12, 0x13
+
+# How many bytes each property of CONNACK takes; None is a string with its length before it.
+PROPERTY_WIDTHS = {
+    0x11: 4, 0x12: None, 0x13: 2, 0x15: None, 0x1A: None, 0x1C: None, 0x1F: None, 0x21: 2,
+    0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1, 0x29: 1, 0x2A: 1,
+}  # fmt: skip
+
 PROTOCOL_NAMES = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
 
 
@@ -76,8 +85,27 @@ def publish(topic, payload, qos=0, packet_id=1, level=4):
     return packet(PUBLISH, string(topic) + number + properties(level) + payload, qos << 1)
 
 
-def disconnect(level=4):
+def disconnect():
+    """Version 5 allows it without a reason as well, and then without properties."""
     return packet(DISCONNECT)
+
+
+def parse_properties(block):
+    """Number and value of each property of a CONNACK; strings and numbers only."""
+    length, at = block[0], 1
+    assert length < 0x80 and len(block) == length + 1, block
+    found = {}
+    while at <= length:
+        number, width = block[at], PROPERTY_WIDTHS[block[at]]
+        at += 1
+        if width is None:
+            (size,) = struct.unpack_from(">H", block, at)
+            value, width = block[at + 2 : at + 2 + size].decode(), 2 + size
+        else:
+            value = int.from_bytes(block[at : at + width], "big")
+        found[number] = value
+        at += width
+    return found
 
 
 class RawClient:
@@ -86,6 +114,7 @@ class RawClient:
     def __init__(self, port, timeout_secs=10):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_secs)
         self.level = 4
+        self.connack_properties = {}
 
     @property
     def port(self):
@@ -96,21 +125,23 @@ class RawClient:
         """Sends CONNECT and returns the CONNACK's body; fails if something else comes."""
         self.level = level
         self.send(connect(client_id, user, password, level, **rest))
-        answer = self.read_packet()
-        assert answer is not None, "the server closed the connection instead of answering CONNECT"
-        assert answer.kind == CONNACK, answer
-        return answer.body
+        connack = self.expect(CONNACK).body
+        if level == 5:
+            self.connack_properties = parse_properties(connack[2:])
+        return connack
 
     def subscribe(self, *filters, qos=0):
         self.send(subscribe(1, filters, qos, self.level))
-        answer = self.read_packet()
-        assert answer is not None and answer.kind == SUBACK, answer
-        return answer.body
+        return self.expect(SUBACK).body
 
     def unsubscribe(self, *filters):
         self.send(unsubscribe(2, filters, self.level))
-        answer = self.read_packet()
-        assert answer is not None and answer.kind == UNSUBACK, answer
+        self.expect(UNSUBACK)
+
+    def ping(self):
+        """Asks whether the server still serves this connection, and waits for its yes."""
+        self.send(packet(PINGREQ))
+        self.expect(PINGRESP)
 
     def publish(self, topic, payload, qos=0):
         self.send(publish(topic, payload, qos, level=self.level))
@@ -137,13 +168,19 @@ class RawClient:
 
     def read_message(self):
         """Topic and payload of the next packet, which must be a PUBLISH."""
-        answer = self.read_packet()
-        assert answer is not None and answer.kind == PUBLISH, answer
+        answer = self.expect(PUBLISH)
         (length,) = struct.unpack_from(">H", answer.body)
         at = 2 + length + (2 if answer.flags & 0x06 else 0)
         if self.level == 5:
             at += 1 + answer.body[at]
         return answer.body[2 : 2 + length].decode(), answer.body[at:]
+
+    def expect(self, kind):
+        """The next packet, which must be of this kind."""
+        answer = self.read_packet()
+        assert answer is not None, f"the server closed the connection; packet {kind} was due"
+        assert answer.kind == kind, answer
+        return answer
 
     def packets_until_closed(self):
         """All that still comes until the server closes; times out if it never does."""

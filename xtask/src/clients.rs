@@ -20,6 +20,17 @@ pub(crate) fn run() -> Outcome {
     )
 }
 
+/// The tests' own code, held to the same order as the rest.
+pub(crate) fn lint() -> Outcome {
+    let ruff = || {
+        let mut command = Command::new(venv().join("bin/ruff"));
+        command.current_dir(folder());
+        command
+    };
+    call(ruff().args(["format", "--check", "."]))?;
+    call(ruff().args(["check", "."]))
+}
+
 /// Installs the Python and Node packages if they are not yet there as pinned.
 pub(crate) fn install() -> Outcome {
     once_per(&folder().join("requirements.txt"), &venv(), install_python)?;

@@ -19,6 +19,7 @@ fn all(steps: &mut Steps) -> Outcome {
     steps.step("format", || cargo(&["fmt", "--all", "--check"]))?;
     steps.step("tidy", tidy::run)?;
     steps.step("tools", tools::install)?;
+    steps.step("python lints", clients::lint)?;
     steps.step("clippy", || {
         let deny = ["--", "-D", "warnings"];
         cargo(
