@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-BINARY = os.environ.get("WHOSTHERE_BIN") or str(
+BINARY = os.environ.get("SERVER_UNDER_TEST") or str(
     Path(__file__).resolve().parents[2] / "target/debug/whosthere"
 )
 
@@ -79,10 +79,21 @@ def free_port():
             return port
 
 
-def run(*args, **more):
+def environment(settings):
+    """Ours, with just these settings for the server in it and none from outside."""
+    ours = {name: text for name, text in os.environ.items() if not name.startswith("WHOSTHERE_")}
+    return ours | settings
+
+
+def run(*args, settings=None):
     """Runs the program to its end, for commands that do end."""
     return subprocess.run(
-        [BINARY, *args], capture_output=True, text=True, timeout=30, check=False, **more
+        [BINARY, *args],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(settings or {}),
     )
 
 
@@ -111,7 +122,7 @@ class Reply:
 class Process:
     """A `whosthere serve` and its output. `close` ends just this process, by its id."""
 
-    def __init__(self, folder, args, environment=None):
+    def __init__(self, folder, args, settings=None):
         self.folder = Path(folder)
         self.log_path = self.folder / f"server-{time.monotonic_ns()}.log"
         self._log_file = self.log_path.open("wb")
@@ -120,7 +131,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=self._log_file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env=environment(settings or {}),
         )
 
     @property

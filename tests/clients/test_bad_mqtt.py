@@ -19,6 +19,7 @@ from wire import (
     SUBACK,
     SUBSCRIBE,
     UNSUBSCRIBE,
+    RawClient,
     connect,
     packet,
     publish,
@@ -48,12 +49,13 @@ def changed(at, byte):
 
 
 @pytest.fixture(autouse=True)
-def still_serving(request, server):
+def still_serving(server):
     """After every test a newcomer is welcome."""
     yield
-    client = request.getfixturevalue("guests").raw_login("newcomer", "bob")
-    client.ping()
-    client.close()
+    newcomer = RawClient(server.mqtt_port)
+    assert newcomer.login("newcomer", *login("bob"))[1] == 0
+    newcomer.ping()
+    newcomer.close()
     server.wait_for_client_ids()
 
 

@@ -22,14 +22,14 @@ class FirstRun:
         self.folder = folder
         self.data = folder / "data"
         self.http_port = free_port()
-        self.environment = {
+        self.settings = {
             "WHOSTHERE_LISTEN__MQTT": f"127.0.0.1:{free_port()}",
             "WHOSTHERE_LISTEN__WS": f"127.0.0.1:{free_port()}",
             "WHOSTHERE_LISTEN__HTTP": f"127.0.0.1:{self.http_port}",
         }
 
     def start(self):
-        process = Process(self.folder, ["--data-dir", str(self.data)], self.environment)
+        process = Process(self.folder, ["--data-dir", str(self.data)], self.settings)
         process.wait_until_ready(self.http_port)
         return process
 
@@ -135,8 +135,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path, command):
 
 @pytest.mark.parametrize("variable", ["WHOSTHERE_LISTEN__MQTTT", "WHOSTHERE_LISSTEN__MQTT"])
 def test_an_unknown_variable_is_named_and_nothing_starts(tmp_path, variable):
-    environment = {**os.environ, variable: "127.0.0.1:1"}
-    ended = run("serve", "--config", config_file(tmp_path, GOOD), env=environment)
+    settings = {variable: "127.0.0.1:1"}
+    ended = run("serve", "--config", config_file(tmp_path, GOOD), settings=settings)
     assert ended.returncode == EX_USAGE, ended
     assert variable.removeprefix("WHOSTHERE_").lower() in ended.stderr.lower().replace(".", "__")
 
@@ -182,6 +182,6 @@ def test_the_same_folder_is_not_served_twice(tmp_path):
             f"WHOSTHERE_LISTEN__{name}": f"127.0.0.1:{free_port()}"
             for name in ("MQTT", "WS", "HTTP")
         }
-        second = run("serve", "--config", str(server.config), env={**os.environ, **ports})
+        second = run("serve", "--config", str(server.config), settings=ports)
         assert second.returncode != 0
         assert str(tmp_path / "data") in second.stderr

@@ -143,8 +143,8 @@ class RawClient:
         self.send(packet(PINGREQ))
         self.expect(PINGRESP)
 
-    def publish(self, topic, payload, qos=0):
-        self.send(publish(topic, payload, qos, level=self.level))
+    def publish(self, topic, payload, qos=0, packet_id=1):
+        self.send(publish(topic, payload, qos, packet_id, self.level))
 
     def send(self, data):
         self.socket.sendall(data)

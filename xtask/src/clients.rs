@@ -16,7 +16,7 @@ pub(crate) fn run() -> Outcome {
         Command::new(venv().join("bin/python"))
             .args(["-m", "pytest"])
             .current_dir(folder())
-            .env("WHOSTHERE_BIN", server()?),
+            .env("SERVER_UNDER_TEST", server()?),
     )
 }
 
