@@ -12,7 +12,6 @@ from harness import KEY, PRESENCE, Http, Process, Server, free_port, login, run
 from wire import RawClient
 
 EX_USAGE = 64
-A_KEY = re.compile(r"sk_[A-Za-z0-9_-]{22,}")
 
 
 class FirstRun:
@@ -21,9 +20,9 @@ class FirstRun:
     def __init__(self, folder):
         self.folder = folder
         self.data = folder / "data"
-        self.http_port = free_port()
+        self.mqtt_port, self.http_port = free_port(), free_port()
         self.settings = {
-            "WHOSTHERE_LISTEN__MQTT": f"127.0.0.1:{free_port()}",
+            "WHOSTHERE_LISTEN__MQTT": f"127.0.0.1:{self.mqtt_port}",
             "WHOSTHERE_LISTEN__WS": f"127.0.0.1:{free_port()}",
             "WHOSTHERE_LISTEN__HTTP": f"127.0.0.1:{self.http_port}",
         }
@@ -36,27 +35,48 @@ class FirstRun:
     def status(self, key):
         return Http(self.http_port).get(PRESENCE, key).status
 
+    def log_in(self, user, password):
+        client = RawClient(self.mqtt_port)
+        assert client.login("client", user, password)[1] == 0
+        client.close()
+
 
 @pytest.fixture
 def first_run(tmp_path):
     return FirstRun(tmp_path)
 
 
-def test_the_first_start_prints_a_key_that_works_and_the_second_prints_none(first_run):
+def shown(process, what):
+    """What the first start shows beside a label, once and in this form for people to copy."""
+    (value,) = re.findall(rf"^ *{what} +(\S+)$", process.log, re.MULTILINE)
+    return value
+
+
+def test_the_first_start_shows_a_key_that_works_and_the_second_shows_none(first_run):
     with first_run.start() as process:
-        (key,) = A_KEY.findall(process.log)
+        key = shown(process, "secret key")
+        assert re.fullmatch(r"sk_[0-9a-f]{32,}", key)
         assert first_run.status(key) == 200
         assert first_run.status(key + "0") == 401
     with first_run.start() as process:
-        assert A_KEY.findall(process.log) == []
+        assert "sk_" not in process.log
         assert first_run.status(key) == 200
+
+
+def test_the_first_start_shows_a_login_that_works_for_good(first_run):
+    with first_run.start() as process:
+        user, password = shown(process, "user"), shown(process, "password")
+        first_run.log_in(user, password)
+    with first_run.start() as process:
+        first_run.log_in(user, password)
+        assert password not in process.log
 
 
 def test_the_first_start_keeps_its_files_to_itself(first_run):
     old_mask = os.umask(0)  # the mask that protects nothing: the server must do it
     try:
         with first_run.start() as process:
-            (key,) = A_KEY.findall(process.log)
+            secrets = [shown(process, "secret key"), shown(process, "password")]
     finally:
         os.umask(old_mask)
     paths = [first_run.data, *first_run.data.rglob("*")]
@@ -65,7 +85,8 @@ def test_the_first_start_keeps_its_files_to_itself(first_run):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), f"{path}: {mode:o}"
         if path.is_file():
-            assert key.encode() not in path.read_bytes(), f"{path} has the key in clear"
+            text = path.read_text(errors="replace")
+            assert not any(secret in text for secret in secrets), f"{path} has a secret in clear"
 
 
 def config_file(folder, text):
@@ -141,10 +162,10 @@ def test_an_unknown_variable_is_named_and_nothing_starts(tmp_path, variable):
     assert variable.removeprefix("WHOSTHERE_").lower() in ended.stderr.lower().replace(".", "__")
 
 
-def test_an_unknown_command_says_how_it_goes(tmp_path):
+def test_an_unknown_command_is_named():
     ended = run("sreve")
-    assert ended.returncode != 0
-    assert "serve" in ended.stderr
+    assert ended.returncode == EX_USAGE
+    assert "sreve" in ended.stderr
 
 
 @pytest.mark.parametrize("listener", ["mqtt", "ws", "http"])
