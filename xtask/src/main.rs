@@ -2,6 +2,7 @@
 //!
 //! One module per chore; this file only finds the one that was asked for.
 
+mod bench;
 mod clients;
 mod steps;
 mod test;
@@ -15,8 +16,10 @@ use std::process::ExitCode;
 type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
-    let chore = std::env::args().nth(1).unwrap_or_default();
+    let mut arguments = std::env::args().skip(1);
+    let chore = arguments.next().unwrap_or_default();
     let outcome = match chore.as_str() {
+        "bench" => return bench::main(arguments),
         "test" => test::run(),
         "tidy" => tidy::run(),
         _ => Err(format!("no chore named {chore:?}\n{USAGE}")),
@@ -37,5 +40,6 @@ fn root() -> PathBuf {
 }
 
 const USAGE: &str = "\
+cargo xtask bench  [connections|presence] beside a peer in the same run; --help tells more
 cargo xtask test   install what the tests need, then run every check there is
 cargo xtask tidy   the rules for files that no linter knows";

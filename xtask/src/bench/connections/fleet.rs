@@ -1,0 +1,201 @@
+//! The load generator: many idle clients on one thread and one poll.
+//!
+//! At most `WINDOW` clients are between their TCP connect and their SUBACK at a time, so that
+//! no listen queue overflows and every server meets the same pressure.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::Transport;
+use super::conversation::Conversation;
+
+/// Handshakes under way at a time.
+const WINDOW: usize = 256;
+
+/// A server that is silent for this long while clients wait has failed.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// Clients per source address; one address has about 28,000 ports to call from.
+const CLIENTS_PER_ADDRESS: usize = 20_000;
+
+struct Client {
+    stream: TcpStream,
+    conversation: Conversation,
+    has_spoken: bool,
+}
+
+/// Connected and subscribed clients. Dropping it closes them at once.
+pub(super) struct Fleet {
+    poll: Poll,
+    clients: Vec<Client>,
+    idle_count: usize,
+    target: SocketAddr,
+    transport: Transport,
+}
+
+impl Fleet {
+    /// Connects `count` clients to `target` and returns when all have their SUBACK.
+    pub(super) fn connect(target: SocketAddr, transport: Transport, count: usize) -> Result<Self> {
+        let clients = Vec::with_capacity(count);
+        let mut fleet = Self {
+            poll: Poll::new()?,
+            clients,
+            idle_count: 0,
+            target,
+            transport,
+        };
+        let mut events = Events::with_capacity(WINDOW);
+        let mut last_progress = Instant::now();
+        while fleet.idle_count < count {
+            while fleet.clients.len() < count && fleet.clients.len() - fleet.idle_count < WINDOW {
+                fleet.add_client()?;
+            }
+            fleet.poll_once(&mut events, Duration::from_secs(1))?;
+            if !events.is_empty() {
+                last_progress = Instant::now();
+            }
+            ensure!(
+                last_progress.elapsed() < SILENCE_MAX,
+                "the server fell silent after {} of {count} clients",
+                fleet.idle_count
+            );
+        }
+        Ok(fleet)
+    }
+
+    /// Fails if the server has closed a connection or sent what nobody asked for.
+    pub(super) fn ensure_all_open(&mut self) -> Result<()> {
+        let mut events = Events::with_capacity(WINDOW);
+        self.poll_once(&mut events, Duration::ZERO)
+    }
+
+    fn add_client(&mut self) -> Result<()> {
+        let number = self.clients.len();
+        let mut stream = open_stream(self.target, number).context("cannot open a connection")?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(number), interest)?;
+        let conversation = Conversation::new(number, self.transport);
+        self.clients.push(Client {
+            stream,
+            conversation,
+            has_spoken: false,
+        });
+        Ok(())
+    }
+
+    fn poll_once(&mut self, events: &mut Events, timeout: Duration) -> Result<()> {
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        for event in events.iter() {
+            let number = event.token().0;
+            let client = &mut self.clients[number];
+            let was_idle = client.conversation.is_idle();
+            client
+                .handle_ready()
+                .with_context(|| format!("client {number}"))?;
+            if client.conversation.is_idle() && !was_idle {
+                self.idle_count += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for client in &self.clients {
+            // A reset leaves no TIME_WAIT behind, which would take ports from the next round.
+            let _ = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl Client {
+    fn handle_ready(&mut self) -> Result<()> {
+        if !self.has_spoken {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error).context("cannot connect");
+            }
+            let opening = self.conversation.opening()?;
+            if !self.try_send(&opening)? {
+                return Ok(());
+            }
+            self.has_spoken = true;
+        }
+        self.read_all()
+    }
+
+    /// Edge-triggered readiness asks us to read until nothing is left.
+    fn read_all(&mut self) -> Result<()> {
+        let mut buffer = [0; 2048];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => bail!("the server closed the connection"),
+                Ok(length) => {
+                    let was_idle = self.conversation.is_idle();
+                    ensure!(!was_idle, "the server sent {:02x?}", &buffer[..length]);
+                    let reply = self.conversation.handle_bytes(&buffer[..length])?;
+                    ensure!(self.try_send(&reply)?, "a fresh connection takes no bytes");
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot read"),
+            }
+        }
+    }
+
+    /// Sends a few bytes, or none while the connection is not yet up.
+    fn try_send(&mut self, bytes: &[u8]) -> Result<bool> {
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        match self.stream.write(bytes) {
+            Ok(length) => {
+                ensure!(
+                    length == bytes.len(),
+                    "a fresh connection takes only half a packet"
+                );
+                Ok(true)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::NotConnected
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error).context("cannot write"),
+        }
+    }
+}
+
+/// Begins to connect; beyond `CLIENTS_PER_ADDRESS` from 127.0.0.2, 127.0.0.3 and so on.
+fn open_stream(target: SocketAddr, number: usize) -> Result<TcpStream> {
+    let address = 1 + number / CLIENTS_PER_ADDRESS;
+    if address == 1 {
+        return Ok(TcpStream::connect(target)?);
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, u8::try_from(address)?));
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => Err(error)?,
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// The answer of a socket that connects in the background (`EINPROGRESS`).
+const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
