@@ -8,6 +8,7 @@
 mod connections;
 mod http;
 mod machine;
+mod presence;
 mod process;
 mod report;
 mod stats;
@@ -29,6 +30,8 @@ struct Bench {
 enum Which {
     /// Memory and CPU time per connection, beside Mosquitto's (the default)
     Connections(connections::Options),
+    /// A million sessions in one organisation: memory, queries, and changes meanwhile
+    Presence(presence::Options),
 }
 
 /// Runs the benchmark that `args` (those after the word `bench`) ask for.
@@ -37,23 +40,28 @@ pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
     let which = bench
         .which
         .unwrap_or_else(|| Which::Connections(connections::Options::default()));
-    let outcome = match which {
-        Which::Connections(options) => connections::run(&options),
-    };
-    conclude(outcome)
+    match which {
+        Which::Connections(options) => conclude(connections::run(&options)),
+        Which::Presence(options) => match presence::rerun_optimised(&options) {
+            Some(outcome) => exit_code(outcome),
+            None => conclude(presence::run(&options)),
+        },
+    }
 }
 
-/// Prints the report, or why there is none, and turns it into an exit code.
+/// Prints the report and turns it into an exit code.
 fn conclude(outcome: anyhow::Result<Report>) -> ExitCode {
+    exit_code(outcome.map(|report| {
+        println!("\n{report}");
+        report.all_met()
+    }))
+}
+
+/// Success if all goals were met; says why if there is no outcome.
+fn exit_code(outcome: anyhow::Result<bool>) -> ExitCode {
     match outcome {
-        Ok(report) => {
-            println!("\n{report}");
-            if report.all_met() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE

@@ -19,17 +19,17 @@ pub(super) fn judge(
     like_for_like: bool,
 ) {
     let name = transport.name();
-    let stand_in = if like_for_like {
-        ""
+    let peer = if like_for_like {
+        "Mosquitto"
     } else {
-        " (its TCP stands in)"
+        "Mosquitto over TCP"
     };
 
     let memory = Comparison::of(pairs, |m| m.resident_bytes);
     report.goal(
         format!("{name}: bytes per idle connection"),
         format!(
-            "{:.0} to {:.0}{stand_in}, ratio {:.3}",
+            "{:.0}, {peer} {:.0}, ratio {:.3}",
             memory.ours, memory.theirs, memory.ratio
         ),
         format!("<= {MEMORY_SHARE_MAX}"),
@@ -39,7 +39,7 @@ pub(super) fn judge(
     let cpu = Comparison::of(pairs, |m| m.cpu_micros);
     let name = format!("{name}: CPU us per CONNECT+SUBSCRIBE");
     let measured = format!(
-        "{:.1} to {:.1}{stand_in}, ratio {:.2}",
+        "{:.1}, {peer} {:.1}, ratio {:.2}",
         cpu.ours, cpu.theirs, cpu.ratio
     );
     match transport {

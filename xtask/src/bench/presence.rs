@@ -1,0 +1,168 @@
+//! `bench presence`: one organisation with a million sessions, and ten thousand changes a second.
+//!
+//! The organisation and the HTTP API run in this process, without MQTT connections: what is
+//! measured is the index, its lock and the answers. Sessions end and others open and subscribe
+//! all the time, on one thread, while the questions are asked over HTTP on another.
+
+mod book;
+mod churn;
+mod fill;
+mod laps;
+mod people;
+mod questions;
+mod rows;
+mod service;
+mod stopwatch;
+mod stream;
+mod verdict;
+
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use super::{machine, report::Report};
+use book::Book;
+use churn::{Churn, Outcome};
+use fill::{Fill, fill};
+use people::SETTLED_GROUPS;
+use questions::{TopicTimes, time_topic, time_users, topic_questions};
+use service::Service;
+use stream::Streamed;
+
+/// The organisation under test.
+const ORG_ID: &str = "org_abc";
+
+/// How long changes are made while nobody asks anything.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Sessions of the organisation
+    #[arg(long, default_value_t = 1_000_000)]
+    sessions: usize,
+    /// Sessions of the small organisation that topic queries are compared with
+    #[arg(long, default_value_t = 10_000)]
+    small: usize,
+    /// Changes per second: a session that ends is one, and one that opens and subscribes
+    #[arg(long, default_value_t = 10_000)]
+    rate: u32,
+}
+
+/// Measures and judges everything.
+pub(crate) fn run(options: &Options) -> Result<Report> {
+    let crowd = SETTLED_GROUPS as usize;
+    ensure!(
+        options.small > crowd && options.sessions > 2 * crowd,
+        "more than {crowd} are needed"
+    );
+    let mut report = Report::default();
+    machine::describe(&mut report);
+    report.note("sessions", options.sessions.to_string());
+    report.note("changes asked for", format!("{} a second", options.rate));
+
+    let large = measure_large(options, &mut report)?;
+    let small = measure_small(options)?;
+    for ((question, small), large) in topic_questions().iter().zip(small).zip(large) {
+        verdict::on_topic(&mut report, question, small, large);
+    }
+    Ok(report)
+}
+
+/// Runs the same command optimised: figures of an unoptimised index mean nothing.
+///
+/// `None` if this is the optimised program already.
+pub(crate) fn rerun_optimised(options: &Options) -> Option<Result<bool>> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "xtask",
+        "--",
+        "bench",
+        "presence",
+    ]);
+    command.arg(format!("--sessions={}", options.sessions));
+    command.arg(format!("--small={}", options.small));
+    command.arg(format!("--rate={}", options.rate));
+    Some(
+        command
+            .status()
+            .map(|status| status.success())
+            .map_err(Into::into),
+    )
+}
+
+/// Everything that is asked of the large organisation; answers its topic times.
+fn measure_large(options: &Options, report: &mut Report) -> Result<Vec<TopicTimes>> {
+    let settled_count = options.sessions / 2;
+    println!("filling {} sessions", options.sessions);
+    let Fill {
+        book,
+        laps,
+        bytes_per_session,
+    } = fill(options.sessions, settled_count)?;
+    verdict::on_fill(report, &laps, bytes_per_session);
+    let service = Service::start(book.org())?;
+
+    println!("changes without questions");
+    let ((), quiet) = during_churn(book, options.rate, |_| {
+        sleep(QUIET);
+        Ok(())
+    })?;
+    verdict::on_changes(report, "no questions", &quiet, false);
+
+    println!("single users");
+    let ask = |_: &Churn| time_users(&service.api(), u32::try_from(settled_count)?);
+    let (times, asked) = during_churn(quiet.book, options.rate, ask)?;
+    verdict::on_users(report, &times);
+    verdict::on_changes(report, "single users", &asked, false);
+
+    println!("topics");
+    let (times, asked) = during_churn(asked.book, options.rate, |_| time_topics(&service))?;
+    verdict::on_changes(report, "topics", &asked, false);
+
+    println!("the whole list");
+    let read = |churn: &Churn| Streamed::read(&service.api(), churn.next_number());
+    let (streamed, asked) = during_churn(asked.book, options.rate, read)?;
+    verdict::on_stream(report, &streamed, &asked);
+    verdict::on_changes(report, "whole list", &asked, true);
+    Ok(times)
+}
+
+/// The topic times of the small organisation.
+fn measure_small(options: &Options) -> Result<Vec<TopicTimes>> {
+    println!("topics among {} sessions", options.small);
+    let book = fill(options.small, SETTLED_GROUPS as usize)?.book;
+    let service = Service::start(book.org())?;
+    Ok(during_churn(book, options.rate, |_| time_topics(&service))?.0)
+}
+
+fn time_topics(service: &Service) -> Result<Vec<TopicTimes>> {
+    let api = service.api();
+    topic_questions()
+        .iter()
+        .map(|question| time_topic(&api, service.org(), question))
+        .collect()
+}
+
+/// Runs `work` while sessions come and go.
+fn during_churn<T>(
+    book: Book,
+    rate: u32,
+    work: impl FnOnce(&Churn) -> Result<T>,
+) -> Result<(T, Outcome)> {
+    let churn = Churn::start(book, rate)?;
+    let done = work(&churn);
+    let outcome = churn.stop()?;
+    Ok((done?, outcome))
+}

@@ -1,0 +1,70 @@
+//! The server's HTTP API in this process, over the organisation under test.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use presence::Org;
+use server::accounts::Accounts;
+use server::api::{self, AppState, Phase, Readiness};
+use server::config::{Config, Environment};
+use server::metrics::Metrics;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::super::http::Api;
+
+const SECRET_KEY: &str = "sk_bench_0123456789abcdef0123456789abcdef";
+
+/// A running API; it ends when this is dropped.
+pub(super) struct Service {
+    org: Arc<Org>,
+    address: SocketAddr,
+    _runtime: Runtime,
+}
+
+impl Service {
+    /// Serves `org` with the default settings on a free port.
+    pub(super) fn start(org: &Arc<Org>) -> Result<Self> {
+        let runtime = tokio::runtime::Runtime::new()?;
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = listener.local_addr()?;
+        runtime.spawn(api::serve(listener, state(org)?, std::future::pending()));
+        Ok(Self {
+            org: Arc::clone(org),
+            address,
+            _runtime: runtime,
+        })
+    }
+
+    /// The organisation.
+    pub(super) fn org(&self) -> &Org {
+        &self.org
+    }
+
+    /// A client with a connection of its own.
+    pub(super) fn api(&self) -> Api {
+        Api::new(self.address, SECRET_KEY)
+    }
+}
+
+fn state(org: &Arc<Org>) -> Result<Arc<AppState>> {
+    let text = format!(
+        "[[org]]\nid = \"{}\"\nsecret_keys = [\"{SECRET_KEY}\"]\n",
+        org.id()
+    );
+    let config = Config::from_text(&text, "the benchmark", &Environment::default())
+        .map_err(|error| anyhow!("{error}"))?;
+    let accounts = Arc::new(Accounts::from_config(&config));
+    let orgs: Arc<[Arc<Org>]> = Arc::new([Arc::clone(org)]);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&orgs)));
+    let readiness = Arc::new(Readiness::new());
+    readiness.set(Phase::Ready);
+    Ok(AppState::new(
+        accounts,
+        orgs,
+        metrics,
+        readiness,
+        config.http,
+    )?)
+}
