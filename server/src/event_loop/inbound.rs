@@ -25,10 +25,14 @@ pub(super) enum Flow {
 
 impl Worker {
     /// Reads what a socket has, until it has no more or its turn is over.
-    pub(super) fn read(&mut self, key: usize) {
+    ///
+    /// A read that does not fill the buffer has emptied the socket; whatever comes later makes an
+    /// event of its own. Not so if the event at hand told that the peer has closed: no other will,
+    /// so `to_the_end` reads until the socket says it too.
+    pub(super) fn read(&mut self, key: usize, to_the_end: bool) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         for _ in 0..READS_MAX {
-            if !self.read_once(key, &mut buffer) {
+            if !self.read_once(key, &mut buffer, to_the_end) {
                 self.read_buffer = buffer;
                 return;
             }
@@ -38,7 +42,7 @@ impl Worker {
     }
 
     /// Answers whether there may be more to read.
-    fn read_once(&mut self, key: usize, buffer: &mut [u8]) -> bool {
+    fn read_once(&mut self, key: usize, buffer: &mut [u8], to_the_end: bool) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
@@ -50,9 +54,9 @@ impl Worker {
                 false
             }
             Ok(_) if lingers => true,
-            // A short read has emptied the socket: if it was closed meanwhile, an event says so.
             Ok(length) => {
-                self.receive(key, &buffer[..length]) == Flow::Open && length == buffer.len()
+                let may_have_more = to_the_end || length == buffer.len();
+                self.receive(key, &buffer[..length]) == Flow::Open && may_have_more
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(error) if error.kind() == ErrorKind::Interrupted => true,

@@ -133,8 +133,9 @@ impl Worker {
                 if event.is_writable() {
                     self.flush(key);
                 }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    self.read(key);
+                let is_closed = event.is_read_closed() || event.is_error();
+                if event.is_readable() || is_closed {
+                    self.read(key, is_closed);
                 }
             }
         }
@@ -142,7 +143,7 @@ impl Worker {
 
     fn read_on(&mut self) {
         for key in std::mem::take(&mut self.unread) {
-            self.read(key as usize);
+            self.read(key as usize, true);
         }
     }
 
