@@ -259,3 +259,6 @@ pub(super) fn wrap(output: &mut BytesMut, frames: &mut BytesMut) {
     frames.extend_from_slice(output);
     output.clear();
 }
+
+#[cfg(test)]
+mod tests;
