@@ -28,7 +28,7 @@ use book::Book;
 use churn::{Churn, Outcome};
 use fill::{Fill, fill};
 use people::SETTLED_GROUPS;
-use questions::{TopicTimes, time_topic, time_users, topic_questions};
+use questions::{compare_topics, time_users};
 use service::Service;
 use stream::Streamed;
 
@@ -64,11 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     report.note("sessions", options.sessions.to_string());
     report.note("changes asked for", format!("{} a second", options.rate));
 
-    let large = measure_large(options, &mut report)?;
-    let small = measure_small(options)?;
-    for ((question, small), large) in topic_questions().iter().zip(small).zip(large) {
-        verdict::on_topic(&mut report, question, small, large);
-    }
+    measure(options, &mut report)?;
     Ok(report)
 }
 
@@ -102,8 +98,8 @@ pub(crate) fn rerun_optimised(options: &Options) -> Option<Result<bool>> {
     )
 }
 
-/// Everything that is asked of the large organisation; answers its topic times.
-fn measure_large(options: &Options, report: &mut Report) -> Result<Vec<TopicTimes>> {
+/// Fills the organisation and asks it everything.
+fn measure(options: &Options, report: &mut Report) -> Result<()> {
     let settled_count = options.sessions / 2;
     println!("filling {} sessions", options.sessions);
     let Fill {
@@ -128,7 +124,12 @@ fn measure_large(options: &Options, report: &mut Report) -> Result<Vec<TopicTime
     verdict::on_changes(report, "single users", &asked, false);
 
     println!("topics");
-    let (times, asked) = during_churn(asked.book, options.rate, |_| time_topics(&service))?;
+    let small = Service::start(fill(options.small, options.small)?.book.org())?;
+    let ask = |_: &Churn| compare_topics(&service, &small);
+    let (comparisons, asked) = during_churn(asked.book, options.rate, ask)?;
+    for comparison in &comparisons {
+        verdict::on_topic(report, comparison);
+    }
     verdict::on_changes(report, "topics", &asked, false);
 
     println!("the whole list");
@@ -136,23 +137,7 @@ fn measure_large(options: &Options, report: &mut Report) -> Result<Vec<TopicTime
     let (streamed, asked) = during_churn(asked.book, options.rate, read)?;
     verdict::on_stream(report, &streamed, &asked);
     verdict::on_changes(report, "whole list", &asked, true);
-    Ok(times)
-}
-
-/// The topic times of the small organisation.
-fn measure_small(options: &Options) -> Result<Vec<TopicTimes>> {
-    println!("topics among {} sessions", options.small);
-    let book = fill(options.small, SETTLED_GROUPS as usize)?.book;
-    let service = Service::start(book.org())?;
-    Ok(during_churn(book, options.rate, |_| time_topics(&service))?.0)
-}
-
-fn time_topics(service: &Service) -> Result<Vec<TopicTimes>> {
-    let api = service.api();
-    topic_questions()
-        .iter()
-        .map(|question| time_topic(&api, service.org(), question))
-        .collect()
+    Ok(())
 }
 
 /// Runs `work` while sessions come and go.

@@ -1,7 +1,8 @@
 //! What an application asks: is this user online, and who is subscribed to this topic.
 //!
 //! Topics are asked for over HTTP and also directly at the index, which shows the cost without
-//! JSON and sockets.
+//! JSON and sockets. The large and the small organisation are asked by turns: how fast a request
+//! is answered depends on which core wakes up where, and that changes from second to second.
 
 use std::time::Instant;
 
@@ -11,8 +12,9 @@ use topics::TopicFilter;
 
 use super::super::http::Api;
 use super::super::stats::{median, percentile};
-use super::people::{self, CROWD_SIZE, INBOX_OWNER, ROOM_SIZE, WILDCARD_OWNER, username};
+use super::people::{CROWD_SIZE, INBOX_OWNER, ROOM_SIZE, WILDCARD_OWNER, username};
 use super::rows;
+use super::service::Service;
 
 /// Requests for single users.
 const USER_QUERIES: u32 = 5_000;
@@ -45,13 +47,13 @@ pub(super) fn time_users(api: &Api, settled_count: u32) -> Result<Vec<u64>> {
 }
 
 /// A question about a topic whose answer has the same rows however many others are online.
-pub(super) struct TopicQuestion {
-    pub(super) filter: String,
-    pub(super) row_count: usize,
+struct TopicQuestion {
+    filter: String,
+    row_count: usize,
 }
 
 /// The questions that are compared between a small and a large organisation.
-pub(super) fn topic_questions() -> Vec<TopicQuestion> {
+fn topic_questions() -> Vec<TopicQuestion> {
     let question = |filter: String, rows: u32| TopicQuestion {
         filter,
         row_count: rows as usize,
@@ -65,42 +67,69 @@ pub(super) fn topic_questions() -> Vec<TopicQuestion> {
     ]
 }
 
-/// Median times of one question, in nanoseconds.
-#[derive(Clone, Copy)]
-pub(super) struct TopicTimes {
-    pub(super) http: f64,
-    pub(super) index: f64,
+/// Median times of one question in nanoseconds, among many sessions and among few.
+pub(super) struct TopicComparison {
+    pub(super) filter: String,
+    pub(super) row_count: usize,
+    pub(super) http: Times,
+    pub(super) index: Times,
 }
 
-/// Asks `question` over HTTP and at the index.
-pub(super) fn time_topic(api: &Api, org: &Org, question: &TopicQuestion) -> Result<TopicTimes> {
-    let expected = question.row_count;
-    let repetitions = (ROWS_PER_FIGURE / expected).clamp(REPETITIONS.0, REPETITIONS.1);
-    let path = format!(
-        "/v2/utilities/presence?topic={}",
-        query_value(&question.filter)
-    );
-    let (mut http, mut index) = (Vec::new(), Vec::new());
-    for _ in 0..repetitions {
-        let start = Instant::now();
-        let rows = rows::read(api.get(&path)?, |id| {
-            assert!(people::number_of(id).is_some())
-        })?;
-        http.push(start.elapsed().as_nanos() as f64);
-        ensure!(rows == expected, "{path} gave {rows} rows, not {expected}");
+/// One figure of both organisations.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) many: f64,
+    pub(super) few: f64,
+}
 
+/// Asks every topic question of both, over HTTP and at the index.
+pub(super) fn compare_topics(many: &Service, few: &Service) -> Result<Vec<TopicComparison>> {
+    let apis = (many.api(), few.api());
+    let compare = |question: TopicQuestion| {
+        let TopicQuestion { filter, row_count } = question;
+        let path = format!("/v2/utilities/presence?topic={}", query_value(&filter));
+        let http = by_turns(row_count, &apis.0, &apis.1, |api| {
+            rows::read(api.get(&path)?, |_| {})
+        })?;
+        let index = by_turns(row_count, many.org(), few.org(), |org| {
+            count_at_index(org, &filter)
+        })?;
+        Ok(TopicComparison {
+            filter,
+            row_count,
+            http,
+            index,
+        })
+    };
+    topic_questions().into_iter().map(compare).collect()
+}
+
+/// Median times of `ask` for `many` and `few`, which must both have `row_count` rows to give.
+fn by_turns<T: ?Sized>(
+    row_count: usize,
+    many: &T,
+    few: &T,
+    ask: impl Fn(&T) -> Result<usize>,
+) -> Result<Times> {
+    let repetitions = (ROWS_PER_FIGURE / row_count).clamp(REPETITIONS.0, REPETITIONS.1);
+    let time = |whom: &T| {
         let start = Instant::now();
-        let rows = count_at_index(org, &question.filter)?;
-        index.push(start.elapsed().as_nanos() as f64);
+        let rows = ask(whom)?;
+        let nanos = start.elapsed().as_nanos() as f64;
         ensure!(
-            rows == expected,
-            "{} has {rows} rows, not {expected}",
-            question.filter
+            rows == row_count,
+            "an answer of {row_count} rows had {rows}"
         );
+        Ok(nanos)
+    };
+    let (mut of_many, mut of_few) = (Vec::new(), Vec::new());
+    for _ in 0..repetitions {
+        of_many.push(time(many)?);
+        of_few.push(time(few)?);
     }
-    Ok(TopicTimes {
-        http: median(&http),
-        index: median(&index),
+    Ok(Times {
+        many: median(&of_many),
+        few: median(&of_few),
     })
 }
 

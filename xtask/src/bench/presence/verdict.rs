@@ -6,7 +6,7 @@ use super::super::report::Report;
 use super::super::stats::as_time;
 use super::churn::Outcome;
 use super::laps::Laps;
-use super::questions::{TopicQuestion, TopicTimes, p50_and_p99};
+use super::questions::{TopicComparison, p50_and_p99};
 use super::stream::Streamed;
 
 /// Longest that a connect or another change may take.
@@ -74,31 +74,24 @@ pub(super) fn on_users(report: &mut Report, times: &[u64]) {
     );
 }
 
-/// One topic question among few and among many.
-pub(super) fn on_topic(
-    report: &mut Report,
-    question: &TopicQuestion,
-    small: TopicTimes,
-    large: TopicTimes,
-) {
-    let mut judge = |way: &str, small: f64, large: f64| {
-        let ratio = large / small;
+/// One topic question among many sessions and among few.
+pub(super) fn on_topic(report: &mut Report, comparison: &TopicComparison) {
+    let TopicComparison {
+        filter,
+        row_count,
+        http,
+        index,
+    } = comparison;
+    for (way, times) in [("over HTTP", http), ("at the index", index)] {
+        let ratio = times.many / times.few;
+        let [many, few] = [times.many, times.few].map(|nanos| as_time(nanos as u64));
         report.goal(
-            format!(
-                "topic {}, {} rows, {way}",
-                question.filter, question.row_count
-            ),
-            format!(
-                "{} (among few {}), ratio {ratio:.2}",
-                as_time(large as u64),
-                as_time(small as u64)
-            ),
+            format!("topic {filter}, {row_count} rows, {way}"),
+            format!("{many}, among few {few}, ratio {ratio:.2}"),
             format!("<= {TOPIC_RATIO_MAX}"),
             ratio <= TOPIC_RATIO_MAX,
         );
-    };
-    judge("over HTTP", small.http, large.http);
-    judge("at the index", small.index, large.index);
+    }
 }
 
 /// The whole list.
