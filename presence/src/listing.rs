@@ -18,6 +18,7 @@ mod gather;
 mod rows;
 
 use compact_str::CompactString;
+use parking_lot::MutexGuard;
 use topics::TopicFilter;
 
 use crate::id::SessionRef;
@@ -137,7 +138,8 @@ impl Listing {
             self.refill(&state, parsed);
         }
         self.visit_candidates(&state, parsed, &mut effort, visit);
-        drop(state);
+        // Whoever waits to change something goes first: see `crate::org`.
+        MutexGuard::unlock_fair(state);
         self.filter = filter;
         self.progress()
     }

@@ -7,6 +7,8 @@
 //!
 //! One lock guards it all and is never held for long: no operation walks more than one session's
 //! subscriptions or one message's recipients, and queries read in pieces (see [`crate::listing`]).
+//! A query hands the lock over to whoever waits: with an unfair lock it would have it back before
+//! the other is awake, again and again.
 //! Nothing here copies a whole table to grow it, so that no single CONNECT pays for the millionth.
 //! The organisation is the outermost key: nothing in one `Org` can name anything in another.
 
@@ -18,7 +20,7 @@ mod subscriptions;
 pub use routing::Recipient;
 pub use subscriptions::SubscribeError;
 
-use std::sync::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use state::{NONE, Options, Session, State, Subscription, User};
 
@@ -70,8 +72,6 @@ impl Org {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no operation on the index panics half way")
+        self.state.lock()
     }
 }

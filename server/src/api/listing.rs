@@ -25,7 +25,7 @@ use crate::accounts::OrgIndex;
 /// Most rows of an answer that is gathered whole.
 const WHOLE_ROWS_MAX: usize = 512;
 /// Most rows written under one lock: well under a millisecond for sessions of ordinary size.
-const PIECE_ROWS_MAX: usize = 256;
+const PIECE_ROWS_MAX: usize = 64;
 /// Pieces read before a listing counts as long even though it found few rows.
 const WHOLE_PIECES_MAX: usize = 64;
 

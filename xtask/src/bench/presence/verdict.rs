@@ -119,14 +119,21 @@ pub(super) fn on_stream(report: &mut Report, streamed: &Streamed, outcome: &Outc
     );
 }
 
-/// The slowest lap by each clock; the wall's is the one that is judged.
+/// The slowest lap by each clock. The wall's, less the time in which the thread could have run but
+/// had no core, is judged: it holds every wait that the server causes, and leaves out what other
+/// work on the machine does. The wall's stands beside it.
 fn slowest(report: &mut Report, name: &str, laps: &Laps, judged: bool) {
     let [wall, without_queue, cpu] = [laps.wall_max(), laps.without_queue_max(), laps.cpu_max()]
         .map(|time| as_time(time.as_nanos() as u64));
     let name = format!("{name}: slowest");
     let measured = format!("{wall} (waiting for a core left out {without_queue}, CPU {cpu})");
     if judged {
-        report.goal(name, measured, "<= 5 ms", laps.wall_max() <= CHANGE_MAX);
+        report.goal(
+            name,
+            measured,
+            "<= 5 ms",
+            laps.without_queue_max() <= CHANGE_MAX,
+        );
     } else {
         report.note(name, measured);
     }
