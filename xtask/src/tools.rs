@@ -80,7 +80,7 @@ pub(crate) fn audit_advisories() -> Outcome {
         eprintln!("WARNING: before a release, run this where GitHub can be reached.");
         return Ok(());
     }
-    call(&mut deny(&["check", "--disable-fetch", "advisories"]))
+    call(&mut deny(&["check", "advisories"]))
 }
 
 fn deny(args: &[&str]) -> Command {
