@@ -12,6 +12,7 @@ from wire import (
     SERVER_KEEP_ALIVE,
     RawClient,
     disconnect,
+    publish,
 )
 
 TAKEN_OVER = 0x8E
@@ -31,6 +32,16 @@ def test_a_session_ends_with_its_socket(server, guests):
 
 def test_a_session_ends_with_a_reset(server, guests):
     guests.raw_login("client", "alice").reset()
+    server.wait_for_client_ids()
+
+
+@pytest.mark.parametrize("last", [publish("a", b"x"), publish("a", b"x")[:-1]], ids=len)
+def test_a_session_ends_when_its_last_bytes_and_its_end_come_together(server, guests, last):
+    """Many times, since it is a race: a server that reads the bytes may miss the end behind."""
+    for number in range(50):
+        client = guests.raw_login(f"client-{number}", "alice")
+        client.send(last)
+        client.close()
     server.wait_for_client_ids()
 
 

@@ -10,6 +10,12 @@ import pytest
 from harness import login
 from wire import PINGREQ, connect, packet
 
+# A frame that declares more than comes is an unfinished CONNECT, which is closed after this time.
+SETTINGS = """
+[mqtt]
+connect_timeout_secs = 1
+"""
+
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 CONNACK_OK = b"\x20\x02\0\0"
 
@@ -53,6 +59,11 @@ class Socket:
     def send(self, data):
         self.socket.sendall(data)
 
+    def close(self):
+        """The stream holds the socket as well: only both closed close the connection."""
+        self.stream.close()
+        self.socket.close()
+
     def read_frame(self):
         """Opcode and payload of the next frame, or None when the connection has ended."""
         try:
@@ -77,7 +88,7 @@ class Socket:
 def ws(server):
     opened = Socket(server.ws_port)
     yield opened
-    opened.socket.close()
+    opened.close()
 
 
 @pytest.fixture
