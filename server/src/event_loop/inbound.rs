@@ -38,7 +38,13 @@ impl Worker {
             }
         }
         self.read_buffer = buffer;
-        self.unread.push(key as u32);
+        let lingers = |found: &Connection| found.phase == Phase::Lingering;
+        if self.connections.get(key).is_some_and(lingers) {
+            // Whoever sends this much after our last word is not about to read it.
+            self.close(key, EndReason::ConnectionLost);
+        } else {
+            self.unread.push(key as u32);
+        }
     }
 
     /// Answers whether there may be more to read.

@@ -128,6 +128,10 @@ pub(super) fn next(input: &[u8], state: &mut Fragmentation, reply: &mut BytesMut
     let Some(mask) = header.mask else {
         return broken("unmasked frame", CloseCode::Protocol, reply);
     };
+    // RFC 6455 §5.2: the most significant bit is 0.
+    if length > u64::MAX >> 1 {
+        return broken("frame length", CloseCode::Protocol, reply);
+    }
     if header.rsv1 || header.rsv2 || header.rsv3 {
         return broken("reserved bits", CloseCode::Protocol, reply);
     }

@@ -119,6 +119,7 @@ fn what_breaks_the_protocol_ends_the_stream_and_says_so() {
     .unwrap();
     let mut reserved = binary(b"x");
     reserved[0] |= 0x40;
+    let endless = [&[0x82, 0xff][..], &[0xff; 8], &[0; 4]].concat();
     let unknown = vec![0x83, 0x80, 0, 0, 0, 0];
     for (bytes, what) in [
         (text, "text frame"),
@@ -129,6 +130,7 @@ fn what_breaks_the_protocol_ends_the_stream_and_says_so() {
         (unmasked, "unmasked frame"),
         (reserved, "reserved bits"),
         (unknown, "frame header"),
+        (endless, "frame length"),
     ] {
         let reader = read(&bytes);
         assert_eq!(reader.ended, Some(what));
