@@ -62,10 +62,20 @@ pub enum EndReason {
     KeepAliveTimeout,
     /// The same client identifier connected again (MQTT 5 §3.1.4-3).
     TakenOver,
+    /// The user logged in on another device, and the organisation allows one only.
+    KickedByDevice,
+    /// An operator ended it.
+    Terminated,
+    /// The user logged out, by the client or through the server.
+    LoggedOut,
+    /// What it had logged in with is no longer valid.
+    CredentialsExpired,
     /// The client broke the protocol or one of its limits.
     ProtocolError,
     /// The server stops.
     ServerStopped,
+    /// The server went without ending it; the next start did.
+    ServerCrashed,
 }
 
 impl EndReason {
@@ -77,8 +87,13 @@ impl EndReason {
             Self::ConnectionLost => "connection_lost",
             Self::KeepAliveTimeout => "keep_alive_timeout",
             Self::TakenOver => "taken_over",
+            Self::KickedByDevice => "kicked_by_device",
+            Self::Terminated => "terminated",
+            Self::LoggedOut => "logged_out",
+            Self::CredentialsExpired => "credentials_expired",
             Self::ProtocolError => "protocol_error",
             Self::ServerStopped => "server_stopped",
+            Self::ServerCrashed => "server_crashed",
         }
     }
 }

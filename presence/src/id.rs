@@ -11,6 +11,22 @@ pub struct SessionRef {
     pub serial: u64,
 }
 
+/// Names one session for ever, in every organisation and on every node: a UUID made by the caller,
+/// so that it is unique without anyone being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub [u8; 16]);
+
+/// The system that a client runs on, in the words of the webhook contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Os {
+    /// `iOS`
+    Ios,
+    /// `Android`
+    Android,
+    /// `Websocket`: a browser, or whatever else came over a WebSocket.
+    Websocket,
+}
+
 /// Where a session's connection is: which event loop, and which of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {

@@ -16,7 +16,7 @@ pub mod listing;
 pub mod org;
 
 pub use change::{EndReason, Ended, Opened, Opening};
-pub use id::{Address, Protocol, SessionRef};
+pub use id::{Address, Os, Protocol, SessionId, SessionRef};
 pub use listing::{Listing, Piece, Position, SessionView};
 pub use org::{Counts, Org, Recipient, SubscribeError};
 
