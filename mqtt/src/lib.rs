@@ -36,6 +36,6 @@ pub use reason::{CloseReason, DisconnectReason, DropReason, Refusal, SubscribeFa
 pub use rmqtt_codec::types::QoS;
 pub use session::{
     ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, Action, ConnectRequest, Delivery, Inbound,
-    PublishOutcome, Session, SubscribeEntry, SubscribeRequest, SubscriptionOptions,
+    LOGOUT_TOPIC, PublishOutcome, Session, SubscribeEntry, SubscribeRequest, SubscriptionOptions,
     UnsubscribeRequest, UnsubscribeResult, Version,
 };

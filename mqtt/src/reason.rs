@@ -14,12 +14,13 @@ use crate::frame::FrameError;
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CloseReason {
-    /// The client sent DISCONNECT (§3.14).
+    /// The client sent DISCONNECT (§3.14), or asked for its logout by a message.
     #[error("client disconnected")]
     ClientDisconnect {
         /// The reason code asks for the will to be published: any but 0x00.
         with_will: bool,
-        /// The user property `logout` = `true` was present (MQTT 5 only).
+        /// The user property `logout` = `true` was present (MQTT 5 only), or there was a message
+        /// to [`crate::LOGOUT_TOPIC`].
         logout: bool,
     },
     /// The client broke a rule of MQTT (§4.13; also malformed packets).

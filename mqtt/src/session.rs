@@ -28,7 +28,7 @@ use rmqtt_codec::v5;
 
 pub use connect::{ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, ConnectRequest};
 pub use deliver::Delivery;
-pub use publish::{Inbound, PublishOutcome};
+pub use publish::{Inbound, LOGOUT_TOPIC, PublishOutcome};
 pub use subscribe::{
     SubscribeEntry, SubscribeRequest, SubscriptionOptions, UnsubscribeRequest, UnsubscribeResult,
 };

@@ -4,7 +4,8 @@
 //! the next packet is handled; so the client cannot exceed our Receive Maximum
 //! and nothing is kept per message. A name that begins with `$` is the
 //! server's own (§4.7.2): such a message is not routed; MQTT 5 is told at QoS 1
-//! (PUBACK 0x87), MQTT 3 is acknowledged, having no other answer.
+//! (PUBACK 0x87), MQTT 3 is acknowledged, having no other answer. One such name
+//! is a request: [`LOGOUT_TOPIC`] logs the user out, in any version.
 
 use std::num::NonZeroU16;
 
@@ -17,7 +18,10 @@ use topics::TopicName;
 use super::{Action, Session, State, Version};
 use crate::message::Message;
 use crate::packet::{check_text, check_user_properties};
-use crate::reason::{CloseReason, Violation};
+use crate::reason::{CloseReason, DisconnectReason, Violation};
+
+/// A message to this name, whatever is in it, ends the session as a logout.
+pub const LOGOUT_TOPIC: &str = "$whosthere/logout";
 
 /// A message from the client; answer it with [`Session::published`].
 #[derive(Debug)]
@@ -57,6 +61,7 @@ impl Session {
                 let code = DisconnectReasonCode::TopicNameInvalid;
                 self.fail(Violation::new(code, "topic name is not valid"), out)
             }
+            Ok(true) if &publish.topic[..] == LOGOUT_TOPIC => self.log_out(packet_id, version, out),
             Ok(true) => {
                 self.acknowledge(packet_id, version, PublishAckReason::NotAuthorized, out);
                 Action::Continue
@@ -66,6 +71,21 @@ impl Session {
                 message: Message::from_publish(publish),
             }),
         }
+    }
+
+    /// Acknowledges the wish and closes; an MQTT 5 client is told that all is well (0x00).
+    fn log_out(
+        &mut self,
+        packet_id: Option<NonZeroU16>,
+        version: Version,
+        out: &mut BytesMut,
+    ) -> Action {
+        self.acknowledge(packet_id, version, PublishAckReason::Success, out);
+        self.disconnect(DisconnectReason::Normal, out);
+        Action::Close(CloseReason::ClientDisconnect {
+            with_will: false,
+            logout: true,
+        })
     }
 
     /// Answers a PUBLISH: PUBACK at QoS 1 (`packet_id` given), nothing at QoS 0.

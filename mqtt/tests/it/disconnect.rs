@@ -3,6 +3,7 @@
 use mqtt::{
     Action, CloseReason, Delivery, DisconnectReason, DropReason, Message, QoS, Session, Version,
 };
+use rmqtt_codec::v3;
 use rmqtt_codec::v5::{self, Disconnect, DisconnectReasonCode as Code};
 
 use crate::script::*;
@@ -70,6 +71,64 @@ fn mqtt_5_disconnect_may_ask_for_the_will_or_log_out() {
         let reason = close_reason(client.send_v5(disconnect.into()));
         assert_eq!(reason, CloseReason::ClientDisconnect { with_will, logout });
         client.assert_closed();
+    }
+}
+
+#[test]
+fn a_message_to_the_logout_topic_logs_out() {
+    for version in ALL {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let mut client = Client::connected(version);
+            let reason = close_reason(client.publish(message(mqtt::LOGOUT_TOPIC, qos)));
+            let (with_will, logout) = (false, true);
+            assert_eq!(reason, CloseReason::ClientDisconnect { with_will, logout });
+            let is_answered = qos == QoS::AtLeastOnce;
+            if version == Version::V5 {
+                let replies = client.replies_v5();
+                let [acks @ .., v5::Packet::Disconnect(last)] = &replies[..] else {
+                    panic!("no DISCONNECT at the end: {replies:?}")
+                };
+                assert_eq!(last.reason_code, Code::NormalDisconnection);
+                let codes = acks.iter().map(|ack| match ack {
+                    v5::Packet::PublishAck(ack) => (ack.packet_id, u8::from(ack.reason_code)),
+                    other => panic!("not a PUBACK: {other:?}"),
+                });
+                assert!(codes.eq(is_answered.then_some((id(7), 0x00))));
+            } else {
+                let ack = v3::Packet::PublishAck { packet_id: id(7) };
+                let expected: Vec<_> = is_answered.then_some(ack).into_iter().collect();
+                assert_eq!(client.replies_v3(), expected);
+            }
+            client.assert_closed();
+        }
+    }
+}
+
+#[test]
+fn no_other_name_logs_out() {
+    for topic in ["$whosthere", "$whosthere/logout/", "$whosthere/Logout"] {
+        for version in ALL {
+            let mut client = Client::connected(version);
+            let action = client.publish(message(topic, QoS::AtMostOnce));
+            assert!(matches!(action, Action::Continue), "{topic}: {action:?}");
+            assert!(client.session.is_connected(), "{topic}");
+        }
+    }
+    let mut client = Client::connected(Version::V311);
+    let action = client.publish(message("whosthere/logout", QoS::AtMostOnce));
+    assert!(matches!(action, Action::Publish(_)), "{action:?}");
+}
+
+#[test]
+fn a_message_that_breaks_a_rule_does_not_log_out() {
+    let retained = rmqtt_codec::types::Publish {
+        retain: true,
+        ..message(mqtt::LOGOUT_TOPIC, QoS::AtMostOnce)
+    };
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let action = client.publish(retained.clone());
+        client.assert_thrown_out(&action, Code::RetainNotSupported);
     }
 }
 
