@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use compact_str::CompactString;
 
-use crate::id::{Address, Protocol, SessionRef};
+use crate::id::{Address, Os, Protocol, SessionId, SessionRef};
 
 /// A session about to open.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
+    /// Its name in events, for ever.
+    pub id: SessionId,
     /// The user, without the organisation's suffix.
     pub username: &'a str,
     /// MQTT client identifier; assigned by the server if the client sent none.
@@ -17,6 +19,8 @@ pub struct Opening<'a> {
     pub protocol: Protocol,
     /// The client's address, if known.
     pub peer: Option<SocketAddr>,
+    /// The system it runs on, if known.
+    pub os: Option<Os>,
     /// When it connected, in Unix milliseconds.
     pub connected_at_ms: u64,
     /// Where its connection is.
@@ -37,18 +41,33 @@ pub struct Opened {
 /// A session that has ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Its name until now.
+    /// What it was.
+    pub facts: SessionFacts,
+    /// How many sessions the user has left.
+    pub online_sessions: u32,
+}
+
+/// All that is known of one session but its subscriptions, by value.
+#[derive(Clone, Debug)]
+pub struct SessionFacts {
+    /// Its name in this process.
     pub session: SessionRef,
+    /// Its name in events, for ever.
+    pub id: SessionId,
     /// Where its connection is or was.
     pub address: Address,
-    /// Whose it was.
+    /// Whose it is.
     pub username: CompactString,
     /// Its client identifier.
     pub client_id: CompactString,
-    /// When it had connected, in Unix milliseconds.
+    /// The protocol it speaks.
+    pub protocol: Protocol,
+    /// The client's address, if known.
+    pub peer: Option<SocketAddr>,
+    /// The system it runs on, if known.
+    pub os: Option<Os>,
+    /// When it connected, in Unix milliseconds.
     pub connected_at_ms: u64,
-    /// How many sessions the user has left.
-    pub online_sessions: u32,
 }
 
 /// Why a session ended, in the words of the webhook contract.

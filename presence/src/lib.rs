@@ -5,8 +5,9 @@
 //! borrowed data. Neighbours: `topics` below, `server` above.
 //!
 //! # Layout
-//! - [`id`]: the small words: [`SessionRef`], [`Address`], [`Protocol`]
-//! - [`change`]: what happens to a session: [`Opening`], [`Opened`], [`Ended`], [`EndReason`]
+//! - [`id`]: the small words: [`SessionRef`], [`SessionId`], [`Address`], [`Protocol`], [`Os`]
+//! - [`change`]: what happens to a session: [`Opening`], [`Opened`], [`Ended`],
+//!   [`SessionFacts`], [`EndReason`]
 //! - [`org`]: [`Org`], the index of one organisation, and how it is changed and routed by
 //! - [`listing`]: [`Listing`], queries that read the index in short pieces
 
@@ -15,7 +16,7 @@ pub mod id;
 pub mod listing;
 pub mod org;
 
-pub use change::{EndReason, Ended, Opened, Opening};
+pub use change::{EndReason, Ended, Opened, Opening, SessionFacts};
 pub use id::{Address, Os, Protocol, SessionId, SessionRef};
 pub use listing::{Listing, Piece, Position, SessionView};
 pub use org::{Counts, Org, Recipient, SubscribeError};

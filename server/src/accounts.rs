@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 
 pub use self::digest::Digest;
 pub use self::login::{Login, LoginRefused};
+pub use crate::config::MultiDevice;
 use crate::config::{Config, OrgConfig};
 
 /// An organisation by its place in [`Accounts::org_ids`].
@@ -37,6 +38,7 @@ pub struct Accounts {
 struct OrgAccounts {
     id: String,
     open_auth: bool,
+    multi_device: MultiDevice,
     users: HashMap<String, User>,
 }
 
@@ -64,6 +66,7 @@ impl Accounts {
         let mut accounts = Self::empty();
         for org in &config.orgs {
             let index = accounts.add(&org.id, org.open_auth, users_of(org));
+            accounts.orgs[index.0].multi_device = org.multi_device;
             let digests = org
                 .secret_keys
                 .iter()
@@ -113,9 +116,19 @@ impl Accounts {
             .as_deref()
     }
 
+    /// How many sessions the organisation lets a user have.
+    pub fn multi_device(&self, org: OrgIndex) -> MultiDevice {
+        self.orgs[org.0].multi_device
+    }
+
     /// The ids of all organisations; [`OrgIndex::get`] is the place in this order.
     pub fn org_ids(&self) -> impl ExactSizeIterator<Item = &str> {
         self.orgs.iter().map(|org| org.id.as_str())
+    }
+
+    /// The organisation with this id.
+    pub fn org_of_id(&self, id: &str) -> Option<OrgIndex> {
+        self.by_id.get(id).copied()
     }
 
     /// The id of one organisation.
@@ -145,6 +158,7 @@ impl Accounts {
         self.orgs.push(OrgAccounts {
             id: id.to_owned(),
             open_auth,
+            multi_device: MultiDevice::default(),
             users,
         });
         self.by_id.insert(id.to_owned(), index);

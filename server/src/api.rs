@@ -1,27 +1,35 @@
-//! The HTTP API: who is online, health, and metrics.
+//! The HTTP API: who is online, what happened to a user, webhooks, health, and metrics.
 //!
-//! Reads only: nothing here changes presence, and no request goes through the event loops. The
-//! organisation of a request comes from its key and nowhere else (`key`). Rows become JSON in
-//! `view` alone. Long listings are written piece by piece under short locks (`listing`).
+//! Nothing here changes presence: ending a user's sessions is asked of the lifecycle, and no request
+//! goes through the event loops. The organisation of a request comes from its key and nowhere else
+//! (`key`). Long listings are written piece by piece under short locks (`listing`); questions that
+//! may wait for the disk go to threads that may block (`readers`).
 //!
 //! # Layout
 //! - `serve`: our own accept loop with limits, on hyper; `stall`: its guard against stuck readers
 //! - `router`: all routes; `body`: what is done to every request
-//! - `key`, `query`, `name`, `cursor`: what comes in
-//! - `presence`, `listing`, `view`: what goes out; `problem`: errors; `health`: the rest
+//! - `key`, `query`, `name`, `time`, `cursor`: what comes in
+//! - `presence`, `listing`, `view`: who is online; `history`, `event`: what happened
+//! - `users`: ending sessions; `hooks`: webhooks; `problem`: errors; `health`: the rest
 
 mod body;
 mod cursor;
+mod event;
 mod health;
+mod history;
+mod hooks;
 mod key;
 mod listing;
 mod name;
 mod presence;
 mod problem;
 mod query;
+mod readers;
 mod router;
 mod serve;
 mod stall;
+mod time;
+mod users;
 mod view;
 
 use std::io;
@@ -31,16 +39,23 @@ use ::presence::Org;
 use tokio::sync::Semaphore;
 
 pub use self::health::{Phase, Readiness};
+use self::readers::Readers;
 pub use self::router::router;
 pub use self::serve::serve;
 use crate::accounts::{Accounts, OrgIndex};
 use crate::config::HttpConfig;
+use crate::lifecycle::{Failing, Lifecycle};
 use crate::metrics::Metrics;
+use crate::webhooks::Webhooks;
 
 /// What every handler can reach.
 pub struct AppState {
     accounts: Arc<Accounts>,
     orgs: Arc<[Arc<Org>]>,
+    lifecycle: Lifecycle,
+    failing: Failing,
+    readers: Readers,
+    webhooks: Arc<Webhooks>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     limits: HttpConfig,
@@ -49,34 +64,51 @@ pub struct AppState {
     cursors: cursor::Cursors,
 }
 
+/// What an [`AppState`] is made of.
+pub struct Parts {
+    /// Whose key opens what.
+    pub accounts: Arc<Accounts>,
+    /// One per organisation of `accounts`, in the same order.
+    pub orgs: Arc<[Arc<Org>]>,
+    /// Where sessions end.
+    pub lifecycle: Lifecycle,
+    /// Whether the journal can be written.
+    pub failing: Failing,
+    /// For questions about what happened: as many as may be asked at the same time.
+    pub readers: Vec<views::Reader>,
+    /// All webhooks.
+    pub webhooks: Arc<Webhooks>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Whether requests are answered.
+    pub readiness: Arc<Readiness>,
+    /// Limits of requests.
+    pub limits: HttpConfig,
+}
+
 impl AppState {
-    /// Puts the state together. `orgs` has one entry per organisation of `accounts`, in the same
-    /// order.
+    /// Puts the state together.
     ///
     /// # Errors
     ///
     /// When the system has no random bytes.
-    pub fn new(
-        accounts: Arc<Accounts>,
-        orgs: Arc<[Arc<Org>]>,
-        metrics: Arc<Metrics>,
-        readiness: Arc<Readiness>,
-        limits: HttpConfig,
-    ) -> io::Result<Arc<Self>> {
-        let listings = Arc::new(Semaphore::new(limits.listings_max));
-        let cursors = cursor::Cursors::of_this_process()?;
+    pub fn new(parts: Parts) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            accounts,
-            orgs,
-            metrics,
-            readiness,
-            limits,
-            listings,
-            cursors,
+            accounts: parts.accounts,
+            orgs: parts.orgs,
+            lifecycle: parts.lifecycle,
+            failing: parts.failing,
+            readers: Readers::new(parts.readers),
+            webhooks: parts.webhooks,
+            metrics: parts.metrics,
+            readiness: parts.readiness,
+            listings: Arc::new(Semaphore::new(parts.limits.listings_max)),
+            limits: parts.limits,
+            cursors: cursor::Cursors::of_this_process()?,
         }))
     }
 
-    fn org(&self, org: OrgIndex) -> &Org {
+    fn org(&self, org: OrgIndex) -> &Arc<Org> {
         &self.orgs[org.get()]
     }
 }

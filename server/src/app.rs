@@ -1,26 +1,41 @@
 //! The server as a whole: built from settings, run, drained.
 //!
-//! Build: the index, the counters, the doors; a door that cannot be opened is found out before
-//! anything runs. Run: the event loops for MQTT on threads of their own, the HTTP API on a tokio
-//! runtime beside them. Drain: every session is ended, then requests under way are answered.
+//! Build: the doors, the journal, the index; a door that cannot be opened is found out before
+//! anything runs, and sessions that a crash left open are ended before anybody connects. Run: the
+//! sequencer and the event loops on threads of their own, the HTTP API on a tokio runtime beside
+//! them. Drain: clients are sent away, every session is ended in the journal, then requests under
+//! way are answered.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use journal::{Log, Retention};
 use presence::Org;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use views::{Deliveries, Views};
 
 use crate::accounts::Accounts;
 use crate::api::{self, AppState, Phase, Readiness};
-use crate::config::{Config, Listen, MqttConfig};
+use crate::bell::Bell;
+use crate::config::{Config, JournalConfig, Listen, MqttConfig};
 use crate::event_loop::{self, Bound, Door, EventLoops, Settings, Shared, TcpProbes};
-use crate::lifecycle::{Lifecycle, Occurrence};
+use crate::follower::{self, Follower};
+use crate::lifecycle::{Failing, Lifecycle, Occurrence, Parts, Sequencer, end_crashed};
 use crate::metrics::Metrics;
 use crate::signals;
+use crate::webhooks::{self, WebhookMetrics, Webhooks};
+
+/// Questions about what happened that the API can ask at the same time; each costs a connection to
+/// the views.
+const API_READERS: usize = 4;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +50,24 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The journal could not be opened, or not be written.
+    #[error("cannot use the journal: {0}")]
+    Journal(#[from] journal::Fault),
+    /// The views of the journal could not be opened.
+    #[error("{0}")]
+    Views(#[from] views::OpenError),
+    /// The views of the journal could not be written.
+    #[error("cannot write the views of the journal: {0}")]
+    WriteViews(#[from] views::FlushError),
+    /// The views of the journal could not be read.
+    #[error("cannot read the views of the journal: {0}")]
+    ReadViews(#[from] views::ReadError),
+    /// A webhook cannot be set up.
+    #[error(transparent)]
+    Hooks(#[from] webhooks::SettingsError),
+    /// Webhooks could not be started.
+    #[error("cannot start the webhooks: {0}")]
+    Webhooks(#[from] webhooks::StartError),
     /// The operating system gave no thread, poll or random numbers.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -42,6 +75,12 @@ pub enum StartError {
 
 /// A server whose doors are open and which nobody serves yet: what connects now, waits.
 pub struct App {
+    follow: Follow,
+    failing: Failing,
+    log: Log,
+    probe_file: PathBuf,
+    is_journal_off: bool,
+    watcher: Option<SyncSender<Occurrence>>,
     doors: Doors,
     http: Option<TcpListener>,
     bound: Listen,
@@ -50,8 +89,22 @@ pub struct App {
     readiness: Arc<Readiness>,
 }
 
+/// What follows the journal, before it runs.
+struct Follow {
+    views: Views,
+    deliveries: Arc<Mutex<Deliveries>>,
+    webhooks: Arc<Webhooks>,
+    prepared: webhooks::Prepared,
+    webhook_metrics: WebhookMetrics,
+    retention: Retention,
+    drain: Duration,
+}
+
 /// A running server.
 pub struct Server {
+    follower: Follower,
+    webhooks: webhooks::Running,
+    sequencer: Sequencer,
     loops: EventLoops,
     runtime: Runtime,
     http: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -66,8 +119,10 @@ impl App {
     pub fn build(
         config: &Config,
         accounts: Accounts,
+        data_dir: &Path,
         watcher: Option<SyncSender<Occurrence>>,
     ) -> Result<Self, StartError> {
+        let hooks = webhooks::settings_of(config, &accounts)?;
         let doors = Doors::open(config)?;
         let http = config.listen.http.map(bind_http).transpose()?;
         let bound = Listen {
@@ -75,6 +130,14 @@ impl App {
             ws: doors.ws,
             http: http.as_ref().map(TcpListener::local_addr).transpose()?,
         };
+        if config.journal.dangerous_off {
+            tracing::warn!("journal.dangerous_off is set: nothing is written down or delivered");
+        }
+        let log = open_journal(&data_dir.join("journal"), &config.journal)?;
+        let mut views = Views::open(&private_file(data_dir, "views.sqlite")?)?;
+        views.skip_to(log.oldest())?;
+        let deliveries = Deliveries::open(&private_file(data_dir, "deliveries.sqlite")?)?;
+        let deliveries = Arc::new(Mutex::new(deliveries));
         let accounts = Arc::new(accounts);
         let orgs: Arc<[Arc<Org>]> = accounts
             .org_ids()
@@ -82,22 +145,47 @@ impl App {
             .collect();
         let metrics = Arc::new(Metrics::new(Arc::clone(&orgs)));
         let readiness = Arc::new(Readiness::new());
-        let state = AppState::new(
-            Arc::clone(&accounts),
-            Arc::clone(&orgs),
-            Arc::clone(&metrics),
-            Arc::clone(&readiness),
-            config.http.clone(),
-        )?;
+        let (webhooks, prepared) = webhooks::prepare(hooks, orgs.len(), &deliveries);
+        let webhooks = Arc::new(webhooks);
+        let lifecycle = Lifecycle::new(config.journal.opens_waiting_max);
+        let failing = Failing::default();
+        let state = AppState::new(api::Parts {
+            accounts: Arc::clone(&accounts),
+            orgs: Arc::clone(&orgs),
+            lifecycle: lifecycle.clone(),
+            failing: failing.clone(),
+            readers: (0..API_READERS)
+                .map(|_| views.reader())
+                .collect::<Result<_, _>>()?,
+            webhooks: Arc::clone(&webhooks),
+            metrics: Arc::clone(&metrics),
+            readiness: Arc::clone(&readiness),
+            limits: config.http.clone(),
+        })?;
         let shared = Shared {
             accounts,
             orgs,
-            lifecycle: Lifecycle::new(metrics.mqtt.clone(), watcher),
+            lifecycle,
             limits: limits(&config.mqtt),
             settings: settings(&config.mqtt),
             metrics: metrics.mqtt.clone(),
         };
+        let follow = Follow {
+            views,
+            deliveries,
+            webhooks,
+            prepared,
+            webhook_metrics: metrics.webhooks.clone(),
+            retention: retention(&config.journal),
+            drain: Duration::from_secs(config.webhook.drain_secs),
+        };
         Ok(Self {
+            follow,
+            failing,
+            log,
+            probe_file: data_dir.join("probe"),
+            is_journal_off: config.journal.dangerous_off,
+            watcher,
             doors,
             http,
             bound,
@@ -121,14 +209,35 @@ impl App {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
+        let lifecycle = self.shared.lifecycle.clone();
+        let committed: Arc<Bell> = Arc::default();
+        let (follower, webhooks) = self.follow.start(&self.log, &committed, &runtime)?;
+        let parts = (Arc::clone(&self.shared.orgs), self.shared.metrics.clone());
         let loops = EventLoops::start(self.shared, self.doors.by_worker)?;
+        let sequencer = Sequencer::start(
+            &lifecycle,
+            Parts {
+                log: self.log,
+                letters: loops.letters(),
+                orgs: parts.0,
+                metrics: parts.1,
+                watcher: self.watcher,
+                committed,
+                failing: self.failing,
+                is_off: self.is_journal_off,
+                probe_file: self.probe_file,
+            },
+        )?;
         let http = match self.http {
             Some(listener) => Some(serve_http(&runtime, listener, self.state)?),
             None => None,
         };
         self.readiness.set(Phase::Ready);
         Ok(Server {
+            follower,
+            webhooks,
             loops,
+            sequencer,
             runtime,
             http,
             readiness: self.readiness,
@@ -142,10 +251,14 @@ impl Server {
         self.runtime.block_on(signals::stop_requested());
     }
 
-    /// Ends every session, answers the requests under way and returns.
+    /// Sends every client away, ends every session, delivers for as long as webhooks may take,
+    /// answers the requests under way and returns.
     pub fn stop(self) {
         self.readiness.set(Phase::Stopping);
         self.loops.stop();
+        self.sequencer.finish();
+        self.follower.finish();
+        self.runtime.block_on(self.webhooks.finish());
         if let Some((stop, served)) = self.http {
             // It fails only if serving has ended already.
             let _ = stop.send(());
@@ -154,6 +267,80 @@ impl Server {
             }
         }
     }
+}
+
+impl Follow {
+    fn start(
+        self,
+        log: &Log,
+        committed: &Arc<Bell>,
+        runtime: &Runtime,
+    ) -> Result<(Follower, webhooks::Running), StartError> {
+        let endpoints = self.webhooks.keys();
+        let mut readers = Vec::new();
+        for _ in &endpoints {
+            readers.push(self.views.reader()?);
+        }
+        let follower = Follower::start(follower::Parts {
+            reader: log.reader(),
+            maintenance: log.maintenance(),
+            views: self.views,
+            deliveries: self.deliveries,
+            committed: Arc::clone(committed),
+            endpoints,
+            retention: self.retention,
+        })?;
+        let folded = follower.folded();
+        let webhooks = self.prepared.start(
+            runtime.handle(),
+            &folded,
+            readers,
+            &self.webhook_metrics,
+            self.drain,
+        )?;
+        Ok((follower, webhooks))
+    }
+}
+
+fn retention(config: &JournalConfig) -> Retention {
+    let some = |limit: u64| (limit > 0).then_some(limit);
+    Retention {
+        age_ms: some(config.retention_days * 24 * 3_600_000),
+        bytes: some(config.retention_bytes),
+    }
+}
+
+/// The path of a file in the data directory that only its owner may read. SQLite takes an empty
+/// file for a new database, and gives the files beside it the same mode.
+fn private_file(data_dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let path = data_dir.join(name);
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)?;
+    Ok(path)
+}
+
+/// Opens the journal and ends what a crash left open.
+fn open_journal(dir: &Path, config: &JournalConfig) -> Result<Log, StartError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    let settings = journal::Settings {
+        segment_bytes: config.segment_bytes,
+    };
+    let (mut log, recovered) = Log::open(dir, settings)?;
+    let ended = end_crashed(&mut log, recovered.open).map_err(|error| error.0)?;
+    if ended > 0 {
+        tracing::warn!(
+            ended,
+            "ended the sessions that were open when the server crashed"
+        );
+    }
+    Ok(log)
 }
 
 fn bind_http(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -1,14 +1,16 @@
-//! The command line: `whosthere serve`, `whosthere check`, `whosthere demo`.
+//! The command line: `whosthere serve`, `whosthere check`, `whosthere demo`, `whosthere listen`.
 //!
 //! A wrong command line or configuration ends with exit code 64 before any port is opened or any
 //! file is made; whatever fails later ends with 1.
 
 mod check;
 mod demo;
+mod listen;
 mod serve;
 pub mod start_text;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,6 +39,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a server with a made-up organisation to look at.
     Demo(DemoArgs),
+    /// Receive webhooks and show them, for development.
+    Listen(ListenArgs),
 }
 
 /// Arguments of `serve`.
@@ -61,6 +65,47 @@ pub struct CheckArgs {
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {}
+
+/// Arguments of `listen`.
+#[derive(Args)]
+pub struct ListenArgs {
+    /// Port to listen on; 0 lets the system choose one.
+    #[arg(long, default_value_t = 9000)]
+    pub port: u16,
+    /// Address to listen on.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Secret of the Standard Webhooks signature, whsec_…; may be given several times.
+    #[arg(long = "secret", value_name = "SECRET")]
+    pub secrets: Vec<String>,
+    /// Key of the SHA1 signature.
+    #[arg(long, value_name = "KEY", requires = "app_secret")]
+    pub app_key: Option<String>,
+    /// Secret of the SHA1 signature.
+    #[arg(long, value_name = "SECRET", requires = "app_key")]
+    pub app_secret: Option<String>,
+    /// Wait so long before each answer, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub slow_ms: u64,
+    /// Answer everything with this status.
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(200..=599))]
+    pub status: Option<u16>,
+    /// Never answer.
+    #[arg(long, conflicts_with = "status")]
+    pub hang: bool,
+    /// Append what comes to this file, a JSON object per line.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for ListenArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ListenArgs")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
 
 impl ServeArgs {
     /// The validated configuration of this command line, with the environment of this process.
@@ -89,6 +134,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli {
             command: Command::Demo(_),
         }) => demo::run(),
+        Ok(Cli {
+            command: Command::Listen(arguments),
+        }) => listen::run(&arguments),
         Err(error) => {
             // Nothing is left to do when the terminal is gone.
             let _ = error.print();

@@ -4,27 +4,33 @@
 //! whole. `whosthere.default.toml` documents every key; a test keeps it equal to
 //! [`Config::default`]. Nothing here opens a port or touches the data directory.
 
+mod endpoint;
 mod env;
 mod error;
 mod file;
 mod http;
+mod journal;
 mod listen;
 mod log;
 mod mqtt;
 mod org;
 mod validate;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use self::endpoint::{EndpointConfig, EventLevel, Payload, Sha1In};
 pub use self::env::{Environment, process_environment};
 pub use self::error::ConfigError;
 pub use self::http::HttpConfig;
+pub use self::journal::JournalConfig;
 pub use self::listen::Listen;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::mqtt::MqttConfig;
-pub use self::org::{OrgConfig, Secret, UserConfig};
+pub use self::org::{MultiDevice, OrgConfig, Secret, UserConfig};
+pub use self::webhook::WebhookConfig;
 
 /// The commented file with every key at its default.
 pub const DEFAULT_FILE: &str = include_str!("../whosthere.default.toml");
@@ -46,6 +52,10 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// Limits of the HTTP API.
     pub http: HttpConfig,
+    /// The journal.
+    pub journal: JournalConfig,
+    /// Delivery to webhooks.
+    pub webhook: WebhookConfig,
     /// Logging.
     pub log: LogConfig,
     /// Organisations; empty means that one is generated in the data directory.
@@ -62,6 +72,8 @@ impl Default for Config {
             listen: Listen::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
+            journal: JournalConfig::default(),
+            webhook: WebhookConfig::default(),
             log: LogConfig::default(),
             orgs: Vec::new(),
         }

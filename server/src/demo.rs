@@ -36,7 +36,13 @@ pub fn run(listen: &Listen) -> Result<(), DemoError> {
     let secret_key = format!("sk_demo_{}", random_hex()?);
     let config = config(listen, &secret_key);
     let (watcher, feed) = sync_channel(FEED_MAX);
-    let app = App::build(&config, Accounts::from_config(&config), Some(watcher))?;
+    let data_dir = std::env::temp_dir().join(format!("whosthere-demo-{}", std::process::id()));
+    let app = App::build(
+        &config,
+        Accounts::from_config(&config),
+        &data_dir,
+        Some(watcher),
+    )?;
     let bound = app.bound().clone();
     introduce(&bound, &secret_key)?;
     let server = app.run()?;
@@ -52,6 +58,7 @@ pub fn run(listen: &Listen) -> Result<(), DemoError> {
     server.stop();
     // The server's end of the feed is gone, so the printer is done.
     let _ = printed.join();
+    std::fs::remove_dir_all(&data_dir)?;
     Ok(())
 }
 
@@ -86,10 +93,13 @@ fn config(listen: &Listen, secret_key: &str) -> Config {
         password: Secret::new(PASSWORD),
         display_name: display_name.map(Into::into),
     };
-    let mut users: Vec<_> = people::CAST
-        .iter()
-        .map(|person| user(person.username, person.display_name))
-        .collect();
+    let mut users: Vec<UserConfig> = Vec::new();
+    for person in &people::CAST {
+        // Somebody with two devices is one user.
+        if users.iter().all(|known| known.username != person.username) {
+            users.push(user(person.username, person.display_name));
+        }
+    }
     users.push(user(VISITOR, None));
     Config {
         listen: listen.clone(),
@@ -98,7 +108,9 @@ fn config(listen: &Listen, secret_key: &str) -> Config {
             id: ORG.into(),
             secret_keys: vec![Secret::new(secret_key)],
             open_auth: false,
+            multi_device: Default::default(),
             users,
+            webhooks: Vec::new(),
         }],
         ..Config::default()
     }

@@ -36,7 +36,8 @@ use presence::Org;
 
 use crate::accounts::Accounts;
 use crate::lifecycle::Lifecycle;
-use mailbox::{Letter, Mailbox};
+use mailbox::Mailbox;
+pub(crate) use mailbox::{Letter, Letters};
 
 pub use listener::{Bound, Door, TcpProbes, bind};
 pub use metrics::{MqttMetrics, ReasonLabel};
@@ -118,7 +119,13 @@ impl EventLoops {
         Ok(Self { house, threads })
     }
 
-    /// Ends every session with reason `server_stopped` and waits for the loops to finish.
+    /// A way to write to the loops.
+    pub(crate) fn letters(&self) -> Letters {
+        Letters::new(Arc::clone(&self.house))
+    }
+
+    /// Sends every client away and waits for the loops to finish. Their sessions end in the
+    /// journal afterwards.
     pub fn stop(self) {
         for mailbox in &self.house.mailboxes {
             mailbox.post(Letter::Stop);

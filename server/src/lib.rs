@@ -9,18 +9,23 @@
 //! - [`accounts`]: organisations, users and keys: who may come in
 //! - [`data_dir`]: what is kept between starts
 //! - [`api`]: the HTTP API
-//! - [`demo`]: a server with clients to look at
+//! - [`demo`]: a server with clients to look at; [`listen`]: a receiver of webhooks to look at
 //! - [`metrics`], [`log`], [`signals`]: what the operator sees and says
 
 pub mod accounts;
 pub mod api;
 pub mod app;
+pub mod bell;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod demo;
 pub mod event_loop;
+pub mod follower;
 pub mod lifecycle;
+pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod signals;
+pub mod webhooks;

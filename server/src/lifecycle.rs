@@ -1,14 +1,23 @@
-//! The one place where sessions begin and end, whatever the reason.
+//! The one place where sessions open and end, whatever the reason: in the journal, in one order.
 //!
-//! Everything that follows from somebody coming or going follows from here: the index changes, and
-//! those who watch are told, in the order in which it happened. A takeover is the end of one session
-//! and the beginning of another, in that order.
+//! Event loops and the API *ask* ([`Lifecycle`]); one thread, the sequencer, *decides* what that
+//! means (`plan`), writes it down, and only when it is durable changes who is online and tells the
+//! event loops. So a session is online from the moment that its opening is on disk; order per user
+//! is the journal's order; and nobody but the sequencer waits for a disk. Requests that come while
+//! it syncs share the next sync.
+//!
+//! - `requests`: what may be asked, and the queue of it
+//! - `plan`: what requests come to, given who is online: facts and changes, without I/O
+//! - `sequencer`: the thread: plan, commit, apply, tell
 
-use std::sync::mpsc::SyncSender;
+mod plan;
+mod requests;
+mod sequencer;
 
-use presence::{EndReason, Ended, Opened, Opening, Org, SessionRef};
+use presence::{EndReason, Ended, Org};
 
-use crate::event_loop::MqttMetrics;
+pub use requests::{Busy, Client, Lifecycle, OpenRequest};
+pub use sequencer::{Failing, Parts, Sequencer, end_crashed};
 
 /// Somebody came or went.
 #[derive(Clone, Debug)]
@@ -34,58 +43,24 @@ pub enum What {
     Went(EndReason),
 }
 
-/// Opens and ends sessions.
-pub struct Lifecycle {
-    metrics: MqttMetrics,
-    watcher: Option<SyncSender<Occurrence>>,
-}
-
-impl Lifecycle {
-    /// `watcher` gets each occurrence, unless it is full: nobody waits for it.
-    #[must_use]
-    pub fn new(metrics: MqttMetrics, watcher: Option<SyncSender<Occurrence>>) -> Self {
-        Self { metrics, watcher }
-    }
-
-    /// A session opens; the one it takes over, if any, has ended before.
-    pub fn open(&self, org: &Org, opening: &Opening<'_>) -> Opened {
-        let opened = org.open(opening);
-        if let Some(ended) = &opened.taken_over {
-            self.tell_ended(org, ended, EndReason::TakenOver);
-        }
-        self.metrics.sessions_opened.inc();
-        self.tell(|| Occurrence {
-            org: org.id().into(),
-            username: opening.username.into(),
-            client_id: opening.client_id.into(),
-            online_sessions: opened.online_sessions,
+impl Occurrence {
+    fn came(request: &OpenRequest, online_sessions: u32) -> Self {
+        Self {
+            org: request.org.id().into(),
+            username: request.username.as_str().into(),
+            client_id: request.client_id.as_str().into(),
+            online_sessions,
             what: What::Came,
-        });
-        opened
-    }
-
-    /// A session ends, unless it has ended before.
-    pub fn end(&self, org: &Org, session: SessionRef, reason: EndReason) {
-        if let Some(ended) = org.end(session) {
-            self.tell_ended(org, &ended, reason);
         }
     }
 
-    fn tell_ended(&self, org: &Org, ended: &Ended, reason: EndReason) {
-        self.metrics.end_session(reason);
-        self.tell(|| Occurrence {
+    fn went(org: &Org, ended: &Ended, reason: EndReason) -> Self {
+        Self {
             org: org.id().into(),
-            username: ended.username.as_str().into(),
-            client_id: ended.client_id.as_str().into(),
+            username: ended.facts.username.as_str().into(),
+            client_id: ended.facts.client_id.as_str().into(),
             online_sessions: ended.online_sessions,
             what: What::Went(reason),
-        });
-    }
-
-    fn tell(&self, occurrence: impl FnOnce() -> Occurrence) {
-        if let Some(watcher) = &self.watcher {
-            // A watcher that does not keep up misses some: it is for eyes, not for the record.
-            let _ = watcher.try_send(occurrence());
         }
     }
 }

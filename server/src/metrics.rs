@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::event_loop::MqttMetrics;
+use crate::webhooks::WebhookMetrics;
 
 /// Content type of the text that [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,6 +29,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Of connections, sessions and messages.
     pub mqtt: MqttMetrics,
+    /// Of deliveries.
+    pub webhooks: WebhookMetrics,
 }
 
 /// Metrics of the HTTP API.
@@ -57,10 +60,12 @@ impl Metrics {
         registry.register_collector(Box::new(PresenceTotals { orgs }));
         let http = HttpMetrics::register(registry.sub_registry_with_prefix("http"));
         let mqtt = MqttMetrics::register(&mut registry);
+        let webhooks = WebhookMetrics::register(registry.sub_registry_with_prefix("webhook"));
         Self {
             registry,
             http,
             mqtt,
+            webhooks,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Opening and ending sessions: the only two places where somebody comes or goes.
 
 use super::{NONE, Org, Session, State, User};
-use crate::change::{Ended, Opened, Opening};
+use crate::change::{Ended, Opened, Opening, SessionFacts};
 use crate::id::SessionRef;
 
 impl Org {
@@ -33,10 +33,37 @@ impl Org {
         Some(state.end(slot))
     }
 
-    /// Whether the session is still online.
+    /// What is known of a session; `None` once it has ended.
     #[must_use]
-    pub fn is_online(&self, session: SessionRef) -> bool {
-        self.lock().slot_of(session).is_some()
+    pub fn session(&self, session: SessionRef) -> Option<SessionFacts> {
+        let state = self.lock();
+        let slot = state.slot_of(session)?;
+        Some(state.facts(slot))
+    }
+
+    /// The session that a client identifier has now.
+    #[must_use]
+    pub fn session_of_client(&self, client_id: &str) -> Option<SessionFacts> {
+        let state = self.lock();
+        let slot = state.find_client(client_id)?;
+        Some(state.facts(slot))
+    }
+
+    /// The first `most` sessions of a user, in order of opening.
+    #[must_use]
+    pub fn sessions_of_user(&self, username: &str, most: usize) -> Vec<SessionFacts> {
+        let state = self.lock();
+        let first = state
+            .find_user(username)
+            .map(|slot| state.users[slot].first_session);
+        let next = |slot: &u32| match state.sessions[*slot].next_of_user {
+            NONE => None,
+            next => Some(next),
+        };
+        std::iter::successors(first, next)
+            .take(most)
+            .map(|slot| state.facts(slot))
+            .collect()
     }
 }
 
@@ -82,23 +109,17 @@ impl State {
         self.remove_subscriptions_of(slot);
         let hash = self.hash(&self.sessions[slot].client_id);
         self.clients.remove(hash, |other| other == slot);
+        let facts = self.facts(slot);
         let session = self.sessions.remove(slot);
-        let (username, online_sessions) = self.take_from_user(&session);
+        let online_sessions = self.take_from_user(&session);
         Ended {
-            session: SessionRef {
-                slot,
-                serial: session.serial,
-            },
-            address: session.address(),
-            username,
-            client_id: session.client_id,
-            connected_at_ms: session.connected_at_ms,
+            facts,
             online_sessions,
         }
     }
 
     /// Takes a session out of its user's list; the user goes with the last one.
-    fn take_from_user(&mut self, session: &Session) -> (compact_str::CompactString, u32) {
+    fn take_from_user(&mut self, session: &Session) -> u32 {
         let (next, previous) = (session.next_of_user, session.previous_of_user);
         let user = &mut self.users[session.user];
         user.session_count -= 1;
@@ -111,11 +132,12 @@ impl State {
             next => self.sessions[next].previous_of_user = previous,
         }
         if user.session_count > 0 {
-            return (user.name.clone(), user.session_count);
+            return user.session_count;
         }
         let hash = self.hash(&self.users[session.user].name);
         self.names.remove(hash, |other| other == session.user);
-        (self.users.remove(session.user).name, 0)
+        self.users.remove(session.user);
+        0
     }
 }
 

@@ -9,16 +9,18 @@ use topics::slab::ChunkedSlab;
 use topics::split_table::SplitTable;
 use topics::{FilterTrie, NodeId};
 
-use crate::id::{Address, Protocol, SessionRef};
+use crate::change::SessionFacts;
+use crate::id::{Address, Os, Protocol, SessionId, SessionRef};
 
 /// The end of every list.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// One session: 88 bytes, names of up to 24 bytes included.
+/// One session: 104 bytes, names of up to 24 bytes included.
 pub(crate) struct Session {
     pub(crate) client_id: CompactString,
     pub(crate) serial: u64,
     pub(crate) connected_at_ms: u64,
+    id: SessionId,
     peer_ip: [u8; 16],
     pub(crate) user: u32,
     pub(crate) next_of_user: u32,
@@ -31,6 +33,7 @@ pub(crate) struct Session {
     pub(crate) subscription_count: u16,
     pub(crate) protocol: Protocol,
     peer_known: bool,
+    os: Option<Os>,
 }
 
 impl Session {
@@ -46,6 +49,7 @@ impl Session {
             client_id: opening.client_id.into(),
             serial,
             connected_at_ms: opening.connected_at_ms,
+            id: opening.id,
             peer_ip,
             user,
             next_of_user: NONE,
@@ -58,6 +62,7 @@ impl Session {
             subscription_count: 0,
             protocol: opening.protocol,
             peer_known: opening.peer.is_some(),
+            os: opening.os,
         }
     }
 
@@ -151,6 +156,25 @@ impl State {
     pub(crate) fn slot_of(&self, session: SessionRef) -> Option<u32> {
         let found = self.sessions.get(session.slot)?;
         (found.serial == session.serial).then_some(session.slot)
+    }
+
+    /// All that is known of the session in a slot.
+    pub(crate) fn facts(&self, slot: u32) -> SessionFacts {
+        let session = &self.sessions[slot];
+        SessionFacts {
+            session: SessionRef {
+                slot,
+                serial: session.serial,
+            },
+            id: session.id,
+            address: session.address(),
+            username: self.users[session.user].name.clone(),
+            client_id: session.client_id.clone(),
+            protocol: session.protocol,
+            peer: session.peer(),
+            os: session.os,
+            connected_at_ms: session.connected_at_ms,
+        }
     }
 
     /// Iterates over the subscriptions of a session, in order of subscription.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use topics::{TopicFilter, TopicName};
 
 use super::FILTERS;
-use crate::{Address, Opening, Org, Protocol, SessionRef, SessionView};
+use crate::{Address, Opening, Org, Protocol, SessionId, SessionRef, SessionView};
 
 pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave@home", "é"];
 
@@ -186,6 +186,8 @@ impl World {
         // The n-th session of all lives on connection n, so that recipients can be told apart.
         let serial = self.next_serial();
         let opened = self.org.open(&Opening {
+            id: SessionId([7; 16]),
+            os: None,
             username,
             client_id: &client_id,
             protocol: Protocol::V5,
@@ -204,7 +206,7 @@ impl World {
             .position(|session| session.client_id == client_id)
             .map(|index| self.model.sessions.remove(index));
         assert_eq!(
-            opened.taken_over.map(|ended| ended.session),
+            opened.taken_over.map(|ended| ended.facts.session),
             old.map(|session| session.reference)
         );
         self.model.sessions.push(ModelSession {
@@ -233,8 +235,8 @@ impl World {
             .sessions
             .remove(index % self.model.sessions.len());
         let told = self.org.end(ended.reference).expect("it was online");
-        assert_eq!(told.username, ended.username);
-        assert_eq!(told.client_id, ended.client_id);
+        assert_eq!(told.facts.username, ended.username);
+        assert_eq!(told.facts.client_id, ended.client_id);
         assert!(self.org.end(ended.reference).is_none(), "it ends only once");
     }
 

@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use topics::{TopicFilter, TopicName};
 
 use super::rows;
-use crate::{Address, Listing, Opened, Opening, Org, Piece, Protocol, SessionRef, SubscribeError};
+use crate::{
+    Address, Listing, Opened, Opening, Org, Piece, Protocol, SessionId, SessionRef, SubscribeError,
+};
 
 fn open(org: &Org, username: &str, client_id: &str) -> Opened {
     org.open(&Opening {
+        id: SessionId([7; 16]),
+        os: None,
         username,
         client_id,
         protocol: Protocol::V311,
@@ -46,7 +50,10 @@ fn takeover_ends_the_old_session_of_another_user_too() {
     subscribe(&org, old, "chat/#");
     let new = open(&org, "bob", "phone");
     let ended = new.taken_over.expect("the client id was taken");
-    assert_eq!((ended.session, ended.username.as_str()), (old, "alice"));
+    assert_eq!(
+        (ended.facts.session, ended.facts.username.as_str()),
+        (old, "alice")
+    );
     assert!(clients(&org, Listing::of_user("alice")).is_empty());
     assert_eq!(clients(&org, Listing::of_user("bob")), ["phone"]);
     assert_eq!(
@@ -68,7 +75,7 @@ fn an_ended_session_can_neither_end_again_nor_subscribe() {
         Err(SubscribeError::Ended)
     );
     assert!(!org.unsubscribe(session, filter("a")));
-    assert!(!org.is_online(session));
+    assert!(org.session(session).is_none());
 }
 
 #[test]
@@ -112,6 +119,8 @@ fn addresses_come_back_as_they_went_in() {
         ("[::ffff:192.0.2.7]:1", "192.0.2.7:1"),
     ] {
         org.open(&Opening {
+            id: SessionId([7; 16]),
+            os: None,
             username: given,
             client_id: given,
             protocol: Protocol::V5,

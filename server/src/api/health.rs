@@ -67,11 +67,15 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// `GET /health/ready`: requests will be answered.
+/// `GET /health/ready`: requests will be answered and clients let in.
 pub(super) async fn ready(
     State(state): State<Arc<AppState>>,
 ) -> Result<&'static str, impl IntoResponse> {
-    state.readiness.check().map(|()| "ready\n")
+    state.readiness.check()?;
+    match state.failing.is_set() {
+        true => Err(Problem::Journal),
+        false => Ok("ready\n"),
+    }
 }
 
 /// `GET /metrics`, in the text format of Prometheus.

@@ -122,7 +122,8 @@ pub(super) async fn respond(mut gathering: Gathering) -> Result<Response, Proble
     Ok(json_response(Body::new(Stream::new(gathering, permit))))
 }
 
-fn json_response(body: Body) -> Response {
+/// A whole answer.
+pub(super) fn json_response(body: Body) -> Response {
     // Who is online changes all the time, and is nobody else's business.
     let headers = [
         (header::CONTENT_TYPE, "application/json"),

@@ -4,7 +4,10 @@
 //! are errors, since each of them would silently ask about somebody else. `+` is `+`: in a topic
 //! filter it is the wildcard, and a path has no form encoding.
 
+use axum::http::Uri;
 use percent_encoding::percent_decode_str;
+
+use super::problem::Problem;
 
 /// Decodes `raw`.
 ///
@@ -21,12 +24,26 @@ pub(super) fn decode(raw: &str) -> Result<String, &'static str> {
 /// Decodes a user name.
 ///
 /// The error is what is wrong, as a sentence.
-pub(super) fn decode_username(raw: &str) -> Result<String, &'static str> {
+fn decode_username(raw: &str) -> Result<String, &'static str> {
     let name = decode(raw)?;
     if name.contains('\0') {
         return Err("No user name contains the null character.");
     }
     Ok(name)
+}
+
+/// The user name in a path, between what comes before it, a slash, and what comes after it.
+///
+/// Taken from the raw path: a router that decodes it first cannot tell `%2F` in a name from a
+/// slash between two.
+pub(super) fn username_between(uri: &Uri, before: &str, after: &str) -> Result<String, Problem> {
+    let raw = uri
+        .path()
+        .strip_prefix(before)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .and_then(|rest| rest.strip_suffix(after))
+        .filter(|raw| !raw.is_empty());
+    decode_username(raw.ok_or(Problem::NotFound)?).map_err(Problem::BadName)
 }
 
 fn has_broken_escape(bytes: &[u8]) -> bool {

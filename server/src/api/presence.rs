@@ -11,10 +11,11 @@ use topics::TopicFilter;
 use super::AppState;
 use super::key::Caller;
 use super::listing::{Gathering, respond};
-use super::name::decode_username;
+use super::name::username_between;
 use super::problem::Problem;
 use super::query::ListQuery;
-use super::view::Answer;
+use super::view::{Answer, Record, timestamp};
+use crate::accounts::OrgIndex;
 
 /// The path of the list; a user's name follows it after a slash.
 pub(super) const LIST_PATH: &str = "/v2/utilities/presence";
@@ -44,19 +45,13 @@ pub(super) async fn list(
 }
 
 /// `GET /v2/utilities/presence/{username}`
-///
-/// Takes the name from the raw path: a router that decodes it first cannot tell `%2F` in a name
-/// from a slash between two.
 pub(super) async fn user(
     State(state): State<Arc<AppState>>,
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let raw = uri
-        .path()
-        .strip_prefix(LIST_PATH)
-        .and_then(|rest| rest.strip_prefix('/'));
-    let username = decode_username(raw.ok_or(Problem::NotFound)?).map_err(Problem::BadName)?;
+    let username = username_between(&uri, LIST_PATH, "")?;
+    let record = record(&state, caller.org, username.clone()).await?;
     let display_name = state
         .accounts
         .display_name(caller.org, &username)
@@ -65,6 +60,20 @@ pub(super) async fn user(
     let answer = Answer::User {
         username,
         display_name,
+        record,
     };
     respond(Gathering::new(state, caller.org, listing, answer, None)).await
+}
+
+/// What the views have on a user.
+async fn record(state: &AppState, org: OrgIndex, username: String) -> Result<Record, Problem> {
+    let org = state.accounts.org_id(org).to_owned();
+    let facts = state
+        .readers
+        .ask(move |reader| reader.user(&org, &username))
+        .await?;
+    Ok(facts.map_or_else(Record::default, |facts| Record {
+        push_suspended: facts.push_suspended,
+        last_seen: timestamp(facts.last_seen_ms),
+    }))
 }

@@ -20,8 +20,12 @@ pub(super) enum Problem {
     BadCursor,
     /// `cursor=` was given out before the server was restarted.
     StaleCursor,
+    /// A parameter is not a time.
+    BadTime { name: &'static str },
     /// The query cannot be read.
     BadQuery(&'static str),
+    /// The body cannot be read; the text says where and why.
+    BadBody(String),
     /// The user name in the path cannot be one.
     BadName(&'static str),
     /// There is no key, or it opens nothing.
@@ -38,6 +42,10 @@ pub(super) enum Problem {
     TooManyListings,
     /// The server is starting or stopping.
     NotReady(Phase),
+    /// The journal cannot be written.
+    Journal,
+    /// The views, or the state of deliveries, cannot be read or written.
+    Storage,
 }
 
 #[derive(Serialize)]
@@ -57,6 +65,8 @@ impl Problem {
             Self::BadLimit { .. } => (S::BAD_REQUEST, "bad-limit", "Limit out of range"),
             Self::BadCursor => (S::BAD_REQUEST, "bad-cursor", "Not a cursor"),
             Self::StaleCursor => (S::BAD_REQUEST, "stale-cursor", "Cursor no longer valid"),
+            Self::BadTime { .. } => (S::BAD_REQUEST, "bad-time", "Not a time"),
+            Self::BadBody(_) => (S::BAD_REQUEST, "bad-body", "Body cannot be read"),
             Self::BadQuery(_) => (S::BAD_REQUEST, "bad-query", "Query cannot be read"),
             Self::BadName(_) => (S::BAD_REQUEST, "bad-name", "Not a user name"),
             Self::NoKey => (S::UNAUTHORIZED, "no-key", "Secret key required"),
@@ -74,6 +84,8 @@ impl Problem {
                 "Too many long listings",
             ),
             Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+            Self::Journal => (S::SERVICE_UNAVAILABLE, "journal", "Journal not writable"),
+            Self::Storage => (S::SERVICE_UNAVAILABLE, "storage", "Storage not usable"),
         }
     }
 
@@ -87,6 +99,10 @@ impl Problem {
             Self::StaleCursor => "`cursor` is from before a restart of the server. Begin the \
                                   listing again without it."
                 .into(),
+            Self::BadTime { name } => {
+                format!("`{name}` must be a time like 2026-03-27T10:00:00Z, or Unix milliseconds.")
+            }
+            Self::BadBody(why) => why.clone(),
             Self::BadQuery(why) | Self::BadName(why) => (*why).into(),
             Self::NoKey => "Send a valid secret key as `X-Secret-Key: sk_…` or `Authorization: \
                             Bearer sk_…`."
@@ -102,6 +118,12 @@ impl Problem {
                 .into(),
             Self::NotReady(Phase::Stopping) => "The server is stopping.".into(),
             Self::NotReady(_) => "The server is starting.".into(),
+            Self::Journal => "The journal cannot be written now, so no session can begin or end. \
+                              What was asked for may still happen later."
+                .into(),
+            Self::Storage => "What is kept about events cannot be read or written now. The \
+                              server's log says why."
+                .into(),
         }
     }
 
@@ -110,7 +132,9 @@ impl Problem {
         let one_second = HeaderValue::from_static("1");
         match self {
             Self::NoKey => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            Self::TooManyListings | Self::NotReady(_) => Some((header::RETRY_AFTER, one_second)),
+            Self::TooManyListings | Self::NotReady(_) | Self::Journal | Self::Storage => {
+                Some((header::RETRY_AFTER, one_second))
+            }
             // What is left of the body would be taken for the next request.
             Self::SlowBody | Self::LargeBody { .. } => {
                 Some((header::CONNECTION, HeaderValue::from_static("close")))

@@ -2,24 +2,32 @@
 //!
 //! Most tests call the router; those about connections (`sockets`) dial a port.
 
+mod ending;
 mod errors;
+mod history;
+mod hooks;
 mod lists;
 mod sockets;
 mod users;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ::presence::{Address, Opening, Org, Protocol, SessionRef};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use journal::{Ended, Fact, Opened, Os, SessionId};
 use serde_json::Value;
 use topics::TopicFilter;
+use views::{Deliveries, Event, Views};
 
 use super::*;
 use crate::config::Config;
+use crate::webhooks::{self, Prepared};
 
 const KEY_A: &str = "sk_test_0123456789abcdef0123456789abcdef";
 const KEY_B: &str = "sk_test_ffffffffffffffffffffffffffffffff";
@@ -27,9 +35,33 @@ const LIST: &str = "/v2/utilities/presence";
 /// 2026-03-27T10:00:00Z
 const CONNECTED_AT_MS: u64 = 1_774_605_600_000;
 
-/// Two organisations, `a` and `b`, and the API over them.
+/// Two organisations, `a` and `b`, and the API over them, with views and deliveries on disk.
 struct TestApi {
     state: Arc<AppState>,
+    failing: Failing,
+    views: Mutex<Views>,
+    deliveries: Arc<Mutex<Deliveries>>,
+    prepared: Mutex<Option<Prepared>>,
+    folder: Folder,
+}
+
+/// A directory of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("whosthere-api-{process}-{number}"));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// An answer, with its body read to the end.
@@ -69,10 +101,18 @@ impl TestApi {
 
     /// With lines of the `[http]` table.
     fn with_http(settings: &str) -> Self {
+        Self::with(settings, "")
+    }
+
+    /// With lines of the `[http]` table, and `[[org.webhook]]` tables of organisation `a`.
+    fn with(http: &str, hooks: &str) -> Self {
         let text = format!(
             r#"
+[webhook]
+allow_addresses = ["127.0.0.0/8"]
+deadline_secs = 2
 [http]
-{settings}
+{http}
 [[org]]
 id = "a"
 secret_keys = ["{KEY_A}"]
@@ -80,22 +120,56 @@ secret_keys = ["{KEY_A}"]
 username = "alice"
 password = "p"
 display_name = "Alice Martin"
+{hooks}
 [[org]]
 id = "b"
 secret_keys = ["{KEY_B}"]
 "#
         );
-        let config = Config::from_text(&text, "t.toml", &HashMap::new()).unwrap();
-        let accounts = Arc::new(Accounts::from_config(&config));
+        Self::of(&Config::from_text(&text, "t.toml", &HashMap::new()).unwrap())
+    }
+
+    fn of(config: &Config) -> Self {
+        let folder = Folder::new();
+        let views = Views::open(&folder.0.join("views")).unwrap();
+        let deliveries = Deliveries::open(&folder.0.join("deliveries")).unwrap();
+        let deliveries = Arc::new(Mutex::new(deliveries));
+        let accounts = Arc::new(Accounts::from_config(config));
         let orgs: Arc<[_]> = accounts
             .org_ids()
             .map(|id| Arc::new(Org::new(id)))
             .collect();
-        let metrics = Arc::new(Metrics::new(Arc::clone(&orgs)));
+        let hooks = webhooks::settings_of(config, &accounts).unwrap();
+        let (webhooks, prepared) = webhooks::prepare(hooks, orgs.len(), &deliveries);
         let readiness = Arc::new(Readiness::new());
         readiness.set(Phase::Ready);
-        let state = AppState::new(accounts, orgs, metrics, readiness, config.http).unwrap();
-        Self { state }
+        let failing = Failing::default();
+        let state = AppState::new(Parts {
+            accounts,
+            metrics: Arc::new(Metrics::new(Arc::clone(&orgs))),
+            orgs,
+            lifecycle: Lifecycle::new(16),
+            failing: failing.clone(),
+            readers: vec![views.reader().unwrap()],
+            webhooks: Arc::new(webhooks),
+            readiness,
+            limits: config.http.clone(),
+        });
+        Self {
+            state: state.unwrap(),
+            failing,
+            views: Mutex::new(views),
+            deliveries,
+            prepared: Mutex::new(Some(prepared)),
+            folder,
+        }
+    }
+
+    /// Lets something happen, in the views alone.
+    fn happened(&self, fact: Fact) -> Arc<Event> {
+        let mut views = self.views.lock().unwrap();
+        let position = views.position();
+        views.fold(position, fact).unwrap()
     }
 
     /// Brings a session of organisation `a` online, with its subscriptions.
@@ -116,14 +190,53 @@ secret_keys = ["{KEY_B}"]
         }
     }
 
+    /// POST with the key of organisation `a`.
+    async fn post(&self, path: &str, body: &str) -> Reply {
+        let mut request = request("POST", path, Some(KEY_A));
+        *request.body_mut() = Body::from(body.to_owned());
+        self.send(request).await
+    }
+
     /// GET with the key of organisation `a`.
     async fn get(&self, path: &str) -> Reply {
         self.send(request("GET", path, Some(KEY_A))).await
     }
 }
 
+/// Session `number` of a user of organisation `a` opens.
+fn opened(username: &str, number: u8, at_ms: u64) -> Fact {
+    Fact::Opened(Opened {
+        org: "a".into(),
+        session: SessionId([number; 16]),
+        username: username.into(),
+        client_id: format!("client-{number}").into(),
+        protocol: Protocol::V5,
+        peer: Some("[2001:db8::1]:443".parse().unwrap()),
+        os: Some(Os::Ios),
+        at_ms,
+        node: 0,
+    })
+}
+
+/// The session that [`opened`] has opened ends.
+fn ended(username: &str, number: u8, at_ms: u64, reason: ::presence::EndReason) -> Fact {
+    Fact::Ended(Ended {
+        org: "a".into(),
+        session: SessionId([number; 16]),
+        username: username.into(),
+        client_id: format!("client-{number}").into(),
+        protocol: Protocol::V5,
+        peer: None,
+        connected_at_ms: CONNECTED_AT_MS,
+        at_ms,
+        reason,
+    })
+}
+
 fn online(org: &Org, username: &str, client_id: &str, topics: &[&str]) -> SessionRef {
     let opening = Opening {
+        id: ::presence::SessionId([7; 16]),
+        os: None,
         username,
         client_id,
         protocol: Protocol::V5,

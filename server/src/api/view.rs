@@ -33,7 +33,18 @@ pub(super) enum Answer {
         username: String,
         /// Its name for people.
         display_name: Option<String>,
+        /// What happened to it before.
+        record: Record,
     },
+}
+
+/// What is known of a user from its events. It follows the sessions within moments.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Logged out, and not connected since.
+    pub(super) push_suspended: bool,
+    /// When its last event happened; `None` if there was none.
+    pub(super) last_seen: Option<String>,
 }
 
 impl Answer {
@@ -87,6 +98,7 @@ impl Answer {
         if let Self::User {
             username,
             display_name,
+            ..
         } = self
         {
             field(&mut json, "username", username);
@@ -101,6 +113,12 @@ impl Answer {
             Self::User { .. } => field(json, "is_online", &(totals.sessions > 0)),
         }
         field(json, "session_count", &totals.sessions);
+        if let Self::User { record, .. } = self {
+            field(json, "push_suspended", &record.push_suspended);
+            if totals.sessions == 0 {
+                field(json, "last_seen", &record.last_seen);
+            }
+        }
     }
 
     fn open_rows(&self, json: &mut Vec<u8>) {
@@ -179,17 +197,17 @@ impl Serialize for Topics<'_> {
 }
 
 /// An address without port or brackets; IPv4 as IPv4 also where it came in through IPv6.
-fn host(peer: SocketAddr) -> IpAddr {
+pub(super) fn host(peer: SocketAddr) -> IpAddr {
     peer.ip().to_canonical()
 }
 
 /// Like `2026-03-27T10:00:00Z`. `None` only for times no calendar has.
-fn timestamp(unix_ms: u64) -> Option<String> {
+pub(super) fn timestamp(unix_ms: u64) -> Option<String> {
     let time = DateTime::from_timestamp_millis(i64::try_from(unix_ms).ok()?)?;
     Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-fn protocol(protocol: Protocol) -> &'static str {
+pub(super) fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::V31 => "3",
         Protocol::V311 => "4",
@@ -215,6 +233,13 @@ fn name_field(json: &mut Vec<u8>, name: &str) {
     }
     write(json, name);
     json.push(b':');
+}
+
+/// A value as JSON.
+pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut json = Vec::new();
+    write(&mut json, value);
+    json
 }
 
 fn write<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
@@ -267,6 +292,7 @@ mod tests {
         let user = Answer::User {
             username: "a\"b".into(),
             display_name: None,
+            record: Record::default(),
         };
         let head = r#"{"username":"a\"b","display_name":null,"sessions":["#;
         assert_eq!(text(user.head()), head);
@@ -276,7 +302,7 @@ mod tests {
         };
         assert_eq!(
             text(user.tail(&totals)),
-            r#"],"is_online":true,"session_count":2}"#
+            r#"],"is_online":true,"session_count":2,"push_suspended":false}"#
         );
     }
 }

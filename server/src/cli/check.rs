@@ -36,6 +36,11 @@ fn summary(config: &Config) -> String {
         if org.open_auth {
             let _ = writeln!(text, "    warning: open_auth lets anybody in as any user");
         }
+        for webhook in &org.webhooks {
+            // The query may hold a token.
+            let url = webhook.url.expose().split('?').next().unwrap_or_default();
+            let _ = writeln!(text, "    webhook {}: {url}", webhook.id);
+        }
         if keys == 0 {
             let _ = writeln!(text, "    note: without a secret key nobody can query it");
         }
@@ -55,16 +60,18 @@ mod tests {
         let key = "sk_test_0123456789abcdef0123456789abcdef";
         let text = format!(
             "[listen]\nmqtt = \"127.0.0.1:1\"\n[[org]]\nid = \"a\"\nopen_auth = true\n\
-             secret_keys = [\"{key}\"]"
+             secret_keys = [\"{key}\"]\n[[org.webhook]]\nid = \"main\"\napp_key = \"k\"\n\
+             app_secret = \"{key}\"\nurl = \"https://x.example/in?token={key}\""
         );
         let summary = summary(&Config::from_text(&text, "t", &Default::default()).unwrap());
         for part in [
             "mqtt listens on 127.0.0.1:1",
             "organisation a: 1 secret key",
+            "webhook main: https://x.example/in\n",
             "warning",
         ] {
             assert!(summary.contains(part), "{part:?} is not in: {summary}");
         }
-        assert!(!summary.contains(key) && !summary.contains("http"));
+        assert!(!summary.contains(key) && !summary.contains("http listens"));
     }
 }

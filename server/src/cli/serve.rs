@@ -41,7 +41,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
             "open_auth is on: anybody can log in as any user of {id}"
         );
     }
-    let app = App::build(config, accounts, None)?;
+    let app = App::build(config, accounts, data_dir.path(), None)?;
     announce(&data_dir, new_org.as_ref(), app.bound())?;
     let server = app.run()?;
     server.wait_for_stop();

@@ -78,7 +78,7 @@ fn defaults() -> Table {
     DEFAULT_FILE.parse().unwrap_or_default()
 }
 
-/// Every scalar of the default file by the name of its variable.
+/// Every scalar and list of the default file by the name of its variable.
 fn known_variables(defaults: &Table) -> HashMap<String, Setting> {
     let mut known = HashMap::new();
     let mut open = vec![(Vec::new(), defaults)];
@@ -145,6 +145,20 @@ fn value_like(default: &Value, text: &str) -> Result<Value, String> {
             .parse()
             .map(Value::Boolean)
             .map_err(|_| "expected true or false".into()),
+        Value::Array(items) => list_like(items, text),
         _ => Ok(Value::String(text.to_owned())),
     }
+}
+
+/// Reads a list with commas between its items, which have the type of the default's; with none
+/// there, texts. Empty text is the empty list.
+fn list_like(defaults: &[Value], text: &str) -> Result<Value, String> {
+    let texts = Value::String(String::new());
+    let like = defaults.first().unwrap_or(&texts);
+    let items = text.split(',').map(str::trim);
+    let items: Result<_, _> = items
+        .filter(|item| !item.is_empty())
+        .map(|item| value_like(like, item))
+        .collect();
+    items.map(Value::Array)
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
+use super::EndpointConfig;
+
 /// One `[[org]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,9 +18,28 @@ pub struct OrgConfig {
     /// Lets any name in, whatever its password.
     #[serde(default)]
     pub open_auth: bool,
+    /// How many sessions a user may have at the same time.
+    #[serde(default)]
+    pub multi_device: MultiDevice,
     /// The `[[org.user]]` tables.
     #[serde(default, rename = "user")]
     pub users: Vec<UserConfig>,
+    /// The `[[org.webhook]]` tables.
+    #[serde(default, rename = "webhook")]
+    pub webhooks: Vec<EndpointConfig>,
+}
+
+/// How many sessions a user may have. When there is one too many, the older goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MultiDevice {
+    /// As many as there are client identifiers.
+    #[default]
+    Unlimited,
+    /// One of each platform, as the client tells it (`os`) or by the way it comes.
+    OnePerPlatform,
+    /// One.
+    One,
 }
 
 /// One `[[org.user]]`.

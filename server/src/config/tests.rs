@@ -1,5 +1,7 @@
 //! Settings end to end: text and variables in, `Config` or sentences out.
 
+mod webhooks;
+
 use super::*;
 
 const KEY: &str = "sk_test_0123456789abcdef0123456789abcdef";
@@ -69,7 +71,10 @@ fn the_default_file_has_every_key_of_the_configuration() {
         .map(|(key, ..)| key)
         .collect();
     for field in fields.map(|line| line.trim().split(':').next().unwrap_or_default()) {
-        let group = ["listen", "mqtt", "http", "log", "orgs"].contains(&field);
+        let groups = [
+            "listen", "mqtt", "http", "journal", "webhook", "log", "orgs",
+        ];
+        let group = groups.contains(&field);
         let known = keys.iter().any(|key| key.rsplit('.').next() == Some(field));
         assert!(group || known, "{field} is not in whosthere.default.toml");
     }
@@ -78,7 +83,7 @@ fn the_default_file_has_every_key_of_the_configuration() {
 #[test]
 fn every_key_of_the_default_file_has_a_comment() {
     let settings = default_settings();
-    assert_eq!(settings.len(), 34);
+    assert_eq!(settings.len(), 52);
     for (key, _, commented) in settings {
         assert!(commented, "{key} has no comment");
     }
@@ -92,9 +97,13 @@ fn every_setting_can_be_set_in_the_environment() {
             ("log.format", _) => "json".to_owned(),
             ("log.filter", _) => "debug".to_owned(),
             ("default_org", _) => "b".to_owned(),
+            ("webhook.allow_addresses", _) => "127.0.0.0/8".to_owned(),
+            ("webhook.refused_secs", _) => "0,7".to_owned(),
+            ("webhook.pause_secs_min", _) => "2".to_owned(),
             (key, _) if key.starts_with("listen.") => "127.0.0.2:7".to_owned(),
             ("workers", Ok(_)) => "3".to_owned(),
             (_, Ok(number)) => (number - 1).to_string(),
+            (_, Err(_)) if default == "false" => "true".to_owned(),
             (_, Err(_)) => "elsewhere".to_owned(),
         };
         let changed = load_with("[[org]]\nid = \"b\"", &[(&name, &value)]).unwrap();
@@ -115,6 +124,8 @@ fn the_documented_example_is_read() {
     assert_eq!((org.id.as_str(), org.open_auth), ("org_abc", false));
     assert_eq!(org.secret_keys, [Secret::new(KEY)]);
     assert_eq!(org.users[0].display_name.as_deref(), Some("Alice Martin"));
+    assert_eq!(org.multi_device, MultiDevice::Unlimited);
+    assert_eq!(org.webhooks[0].id, "main");
 }
 
 #[test]

@@ -34,15 +34,7 @@ pub(super) const CAST: [Person; 5] = [
         true,
     ),
     person("bob", None, "bob-phone", Via::Tcp, Speaks::V311, 25, false),
-    person(
-        "bob-tablet",
-        Some("Bob’s tablet"),
-        "bob-tablet",
-        Via::Tcp,
-        Speaks::V5,
-        31,
-        true,
-    ),
+    person("bob", None, "bob-tablet", Via::Tcp, Speaks::V5, 31, true),
     person(
         "carol",
         Some("Carol Ng"),

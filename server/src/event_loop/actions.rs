@@ -1,21 +1,22 @@
 //! What a session asks for, done: open, publish, subscribe, unsubscribe, close.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
+use bytestring::ByteString;
 use mqtt::{
-    Accepted, Action, CloseReason, ConnectRequest, DisconnectReason, FrameError, Inbound,
-    PublishOutcome, QoS, Refusal, SubscribeFailure, SubscribeRequest, SubscriptionOptions,
-    UnsubscribeRequest, UnsubscribeResult,
+    Accepted, Action, CloseReason, ConnectRequest, FrameError, Inbound, PublishOutcome, QoS,
+    Refusal, SubscribeFailure, SubscribeRequest, SubscriptionOptions, UnsubscribeRequest,
+    UnsubscribeResult,
 };
-use presence::{Address, EndReason, Ended, Opening, Org, Recipient, SessionRef};
+use presence::{Address, EndReason, Org, Os, Recipient, SessionRef};
 use topics::{TopicFilter, TopicName};
 
-use super::connection::Online;
+use super::connection::{Connection, Online, Phase, Transport};
 use super::inbound::Flow;
-use super::mailbox::{Delivery, Letter};
+use super::mailbox::Delivery;
 use super::worker::Worker;
+use crate::lifecycle::{Client, OpenRequest};
 
 impl Worker {
     pub(super) fn handle_packet(&mut self, key: usize, packet: BytesMut) -> Flow {
@@ -75,6 +76,7 @@ impl Worker {
 
     // === open ===
 
+    /// Decides on the login and asks for a session. The answer comes by letter.
     fn open(&mut self, key: usize, request: &ConnectRequest) -> Flow {
         let house = Arc::clone(&self.house);
         let assigned = request.client_id.is_empty().then(assigned_client_id);
@@ -88,71 +90,103 @@ impl Worker {
             Ok(login) => login,
             Err(refused) => {
                 house.shared.metrics.refuse("login");
-                self.with_output(key, |session, out| {
-                    session.refuse(Refusal::BadUserNameOrPassword, &refused.to_string(), out);
-                });
-                self.linger(key);
+                self.refuse(key, Refusal::BadUserNameOrPassword, &refused.to_string());
                 return Flow::Ended;
             }
         };
-        let org = &house.shared.orgs[login.org.get()];
-        let taken_over = self.go_online(key, org, request, login.username, client_id);
-        if let Some(ended) = taken_over {
-            self.close_elsewhere(&ended, DisconnectReason::SessionTakenOver);
+        let Some(client) = self.client(key, request) else {
+            return Flow::Ended;
+        };
+        let Some((connection, mut pending)) = self.pending_of(key) else {
+            return Flow::Ended;
+        };
+        connection.phase = Phase::Opening;
+        let asked = house.shared.lifecycle.open(OpenRequest {
+            org: Arc::clone(&house.shared.orgs[login.org.get()]),
+            multi_device: house.shared.accounts.multi_device(login.org),
+            username: login.username.into(),
+            client_id: client_id.into(),
+            client,
+            ticket: connection.ticket,
+        });
+        pending.assigned = assigned.map(Into::into);
+        self.put_back(key, pending);
+        if asked.is_err() {
+            house.shared.metrics.refuse("busy");
+            self.refuse(key, Refusal::ServerBusy, "too many clients are connecting");
+            return Flow::Ended;
         }
+        Flow::Held
+    }
+
+    fn client(&self, key: usize, request: &ConnectRequest) -> Option<Client> {
+        let connection = self.connections.get(key)?;
+        Some(Client {
+            protocol: protocol_of(request.version),
+            peer: connection.socket.peer_addr().ok(),
+            os: os_of(&request.user_properties, connection.transport),
+            address: Address {
+                worker: self.index,
+                connection: key as u32,
+            },
+        })
+    }
+
+    /// The session is open: CONNACK, and on with what the client has sent meanwhile.
+    pub(super) fn go_online(&mut self, connection: u32, ticket: u32, online: Online) {
+        let key = connection as usize;
+        let house = Arc::clone(&self.house);
+        let now = self.now;
+        let waiting = self.awaiting(key, ticket);
+        let Some(found) = waiting else {
+            // The connection broke while the journal was being written.
+            house
+                .shared
+                .lifecycle
+                .end(&online.org, online.session, EndReason::ConnectionLost);
+            return;
+        };
+        found.phase = Phase::Open;
+        found.online = Some(online);
+        found.active_at = now;
+        let Some((found, mut pending)) = self.pending_of(key) else {
+            return;
+        };
+        let assigned = pending.assigned.take();
         let accepted = Accepted {
             assigned_client_id: assigned.as_deref(),
             session_present: false,
         };
-        self.with_output(key, |session, out| {
-            session.accept(&accepted, &house.shared.limits, out);
-        });
-        Flow::Open
+        found
+            .session
+            .accept(&accepted, &house.shared.limits, &mut pending.output);
+        self.give_output(key, pending);
+        self.resume(key);
     }
 
-    fn go_online(
-        &mut self,
-        key: usize,
-        org: &Arc<Org>,
-        request: &ConnectRequest,
-        username: &str,
-        client_id: &str,
-    ) -> Option<Ended> {
-        let address = Address {
-            worker: self.index,
-            connection: key as u32,
-        };
-        let now = self.now;
-        let connection = self.connections.get_mut(key)?;
-        let opening = Opening {
-            username,
-            client_id,
-            protocol: protocol_of(request.version),
-            peer: connection.socket.peer_addr().ok(),
-            connected_at_ms: unix_ms(),
-            address,
-        };
-        let opened = self.house.shared.lifecycle.open(org, &opening);
-        connection.online = Some(Online {
-            org: Arc::clone(org),
-            session: opened.session,
-        });
-        connection.active_at = now;
-        opened.taken_over
-    }
-
-    /// Closes the connection of a session that has ended already, wherever it is.
-    fn close_elsewhere(&mut self, ended: &Ended, why: DisconnectReason) {
-        let Address { worker, connection } = ended.address;
-        if worker == self.index {
-            self.close_ended(connection, ended.session, why);
-            return;
+    /// The session cannot be opened now.
+    pub(super) fn refuse_opening(&mut self, connection: u32, ticket: u32) {
+        let key = connection as usize;
+        if self.awaiting(key, ticket).is_some() {
+            self.house.shared.metrics.refuse("journal");
+            self.refuse(
+                key,
+                Refusal::ServerUnavailable,
+                "the journal cannot be written",
+            );
         }
-        self.house.mailboxes[usize::from(worker)].post(Letter::Close {
-            connection,
-            session: ended.session,
-            why,
-        });
+    }
+
+    /// The connection that waits for this answer, if it is still there.
+    fn awaiting(&mut self, key: usize, ticket: u32) -> Option<&mut Connection> {
+        self.connections
+            .get_mut(key)
+            .filter(|found| found.ticket == ticket && found.phase == Phase::Opening)
+    }
+
+    fn refuse(&mut self, key: usize, refusal: Refusal, why: &str) {
+        self.with_output(key, |session, out| session.refuse(refusal, why, out));
+        self.linger(key);
     }
 
     // === publish ===
@@ -280,6 +314,7 @@ impl Worker {
     /// The session has said that it is over.
     fn finish(&mut self, key: usize, reason: &CloseReason) -> Flow {
         let reason = match reason {
+            CloseReason::ClientDisconnect { logout: true, .. } => EndReason::LoggedOut,
             CloseReason::ClientDisconnect { .. } => EndReason::ClientDisconnect,
             other => {
                 tracing::debug!(reason = %other, "closing a connection");
@@ -331,9 +366,24 @@ fn assigned_client_id() -> String {
     format!("auto-{random:016x}")
 }
 
-fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// What a client runs on, by its own word or by the way it came.
+fn os_of(user_properties: &[(ByteString, ByteString)], transport: Transport) -> Option<Os> {
+    const NAMES: [(&str, Os); 3] = [
+        ("iOS", Os::Ios),
+        ("Android", Os::Android),
+        ("Websocket", Os::Websocket),
+    ];
+    let told = user_properties
+        .iter()
+        .find(|(key, _)| &key[..] == "os")
+        .and_then(|(_, value)| {
+            NAMES
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(value))
+        });
+    match (told, transport) {
+        (Some((_, os)), _) => Some(*os),
+        (None, Transport::WebSocket(_) | Transport::Upgrade) => Some(Os::Websocket),
+        (None, Transport::Tcp) => None,
+    }
 }

@@ -117,7 +117,9 @@ impl Worker {
         };
         let silent = self.now.since(connection.active_at);
         let settings = &self.house.shared.settings;
-        if connection.phase == Phase::Lingering {
+        if connection.phase == Phase::Opening {
+            // It is the journal's turn, not the client's.
+        } else if connection.phase == Phase::Lingering {
             if silent > LINGER_TENTHS {
                 self.close(key, EndReason::ConnectionLost);
             }
@@ -135,15 +137,17 @@ impl Worker {
         }
     }
 
-    /// Ends every session because the server stops.
-    pub(super) fn end_all(&mut self) {
+    /// Tells every client that the server stops, and closes its connection. The sessions end in the
+    /// journal after all event loops have finished.
+    pub(super) fn send_everybody_away(&mut self) {
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.disconnect(
-                key,
-                DisconnectReason::ServerShuttingDown,
-                EndReason::ServerStopped,
-            );
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.online = None;
+            }
+            let why = DisconnectReason::ServerShuttingDown;
+            self.with_output(key, |session, out| session.disconnect(why, out));
+            self.linger(key);
             self.close(key, EndReason::ServerStopped);
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct Connection {
     /// lingers, since when.
     pub(super) active_at: Tick,
     pub(super) session: mqtt::Session,
+    /// Tells it from others that get its place, for answers that come late.
+    pub(super) ticket: u32,
     /// The session that is online through this connection.
     pub(super) online: Option<Online>,
     pub(super) pending: Option<Box<Pending>>,
@@ -54,6 +56,9 @@ pub(super) enum Transport {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
+    /// Its CONNECT waits for the journal. Nothing is read until the answer has come: no packet may
+    /// be handled before CONNACK (MQTT 5 §3.1.4-6).
+    Opening,
     /// We have said our last word: what still comes is thrown away, so that the peer can read that
     /// word before the socket is gone.
     Lingering,
@@ -75,6 +80,8 @@ pub(super) struct Pending {
     pub(super) packet: Vec<u8>,
     /// WebSocket: the frame whose payload is being read.
     pub(super) frame: Option<websocket::OpenFrame>,
+    /// The client identifier that was assigned, until CONNACK tells it.
+    pub(super) assigned: Option<Box<str>>,
     /// Packets to send.
     pub(super) output: BytesMut,
     /// WebSocket: frames to send. They go first.
@@ -86,6 +93,7 @@ impl Pending {
         self.input.is_empty()
             && self.packet.is_empty()
             && self.frame.is_none()
+            && self.assigned.is_none()
             && self.unsent() == 0
     }
 
@@ -98,13 +106,14 @@ impl Pending {
         self.input.clear();
         self.packet.clear();
         self.frame = None;
+        self.assigned = None;
         self.output.clear();
         self.frames.clear();
     }
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, door: Door, now: Tick) -> Self {
+    pub(super) fn new(socket: TcpStream, door: Door, ticket: u32, now: Tick) -> Self {
         Self {
             socket,
             transport: match door {
@@ -116,6 +125,7 @@ impl Connection {
             is_dirty: false,
             active_at: now,
             session: mqtt::Session::new(),
+            ticket,
             online: None,
             pending: None,
         }

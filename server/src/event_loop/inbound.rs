@@ -19,6 +19,8 @@ const READS_MAX: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Open,
+    /// Its CONNECT waits for an answer: what has been read is kept.
+    Held,
     /// It is closed or lingers: nothing more is read from it.
     Ended,
 }
@@ -52,6 +54,9 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
+        if connection.phase == Phase::Opening {
+            return false;
+        }
         let read = connection.socket.read(buffer);
         let lingers = connection.phase == Phase::Lingering;
         match read {
@@ -107,7 +112,7 @@ impl Worker {
                 (flow, held)
             }
         };
-        if flow == Flow::Open && !rest.is_empty() {
+        if flow != Flow::Ended && !rest.is_empty() {
             let Some((_, mut pending)) = self.pending_of(key) else {
                 return Flow::Ended;
             };
@@ -115,6 +120,22 @@ impl Worker {
             self.put_back(key, pending);
         }
         flow
+    }
+
+    /// Goes on with what was kept, and then with the socket, when CONNACK has been written.
+    pub(super) fn resume(&mut self, key: usize) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        let flow = match connection.transport {
+            Transport::Tcp => self.receive_stream(key, &[], |pending| &mut pending.input),
+            Transport::Upgrade | Transport::WebSocket(_) => {
+                self.receive_stream(key, &[], |pending| &mut pending.packet)
+            }
+        };
+        if flow == Flow::Open {
+            self.read(key, true);
+        }
     }
 
     /// Handles each whole packet in `bytes`. Answers how many bytes those were.
@@ -127,8 +148,9 @@ impl Worker {
                 Ok(Some(length)) => {
                     let packet = BytesMut::from(&bytes[used..used + length]);
                     used += length;
-                    if self.handle_packet(key, packet) == Flow::Ended {
-                        return (Flow::Ended, used);
+                    let flow = self.handle_packet(key, packet);
+                    if flow != Flow::Open {
+                        return (flow, used);
                     }
                 }
                 Err(error) => {
@@ -202,7 +224,7 @@ impl Worker {
             return flow;
         }
         match ending {
-            None => Flow::Open,
+            None => flow,
             Some(reason) => {
                 self.end(key, reason);
                 self.linger_silently(key);

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::{Poll, Token, Waker};
 use mqtt::{DisconnectReason, Message, QoS};
-use presence::SessionRef;
+use presence::{Org, SessionRef};
+
+use super::House;
 
 /// The event that says that letters have come.
 pub(super) const MAIL: Token = Token(usize::MAX);
@@ -27,6 +29,15 @@ pub(crate) struct Delivery {
 pub(crate) enum Letter {
     /// Deliver a message to these connections.
     Deliver(Arc<Message>, Box<[Delivery]>),
+    /// The session that a connection asked for is open.
+    Opened {
+        connection: u32,
+        ticket: u32,
+        session: SessionRef,
+        org: Arc<Org>,
+    },
+    /// The session that a connection asked for cannot be opened now.
+    Refused { connection: u32, ticket: u32 },
     /// Close the connection whose session has ended already.
     Close {
         connection: u32,
@@ -67,9 +78,13 @@ impl Mailbox {
     }
 
     pub(super) fn post(&self, letter: Letter) {
+        self.post_all(&mut vec![letter]);
+    }
+
+    fn post_all(&self, posted: &mut Vec<Letter>) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        letters.push(letter);
-        let first = letters.len() == 1;
+        let first = letters.is_empty() && !posted.is_empty();
+        letters.append(posted);
         drop(letters);
         // Whoever put the first letter in wakes; the others find the worker awake.
         if first && let Err(error) = self.waker.wake() {
@@ -82,9 +97,48 @@ impl Mailbox {
             std::mem::take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner));
         let taken = letters.iter().map(|letter| match letter {
             Letter::Deliver(_, to) => to.len(),
-            Letter::Close { .. } | Letter::Stop => 0,
+            _ => 0,
         });
         self.waiting.fetch_sub(taken.sum(), Ordering::Relaxed);
         letters
+    }
+}
+
+/// Writes to all event loops of a server.
+#[derive(Clone)]
+pub(crate) struct Letters {
+    house: Arc<House>,
+}
+
+/// Letters that are posted together: each loop is woken once.
+pub(crate) struct Batch<'a> {
+    house: &'a House,
+    by_worker: Vec<Vec<Letter>>,
+}
+
+impl Letters {
+    pub(super) fn new(house: Arc<House>) -> Self {
+        Self { house }
+    }
+
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        let by_worker = self.house.mailboxes.iter().map(|_| Vec::new()).collect();
+        Batch {
+            house: &self.house,
+            by_worker,
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// Adds a letter to a worker.
+    pub(crate) fn add(&mut self, (worker, letter): (u16, Letter)) {
+        self.by_worker[usize::from(worker)].push(letter);
+    }
+
+    pub(crate) fn post(mut self) {
+        for (mailbox, letters) in self.house.mailboxes.iter().zip(&mut self.by_worker) {
+            mailbox.post_all(letters);
+        }
     }
 }

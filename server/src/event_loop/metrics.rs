@@ -6,6 +6,7 @@ use presence::EndReason;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// Counters of connections, sessions and messages.
@@ -19,6 +20,8 @@ pub struct MqttMetrics {
     pub refused: Family<ReasonLabel, Counter>,
     /// Sessions that began.
     pub sessions_opened: Counter,
+    /// Seconds from the first byte of a commit of the journal to its end.
+    pub commit_seconds: Seconds,
     /// Sessions that ended, by reason.
     pub sessions_ended: Family<ReasonLabel, Counter>,
     /// Application messages received from clients.
@@ -27,6 +30,22 @@ pub struct MqttMetrics {
     pub messages_delivered: Counter,
     /// Application messages not delivered to a subscriber, by reason.
     pub messages_dropped: Family<ReasonLabel, Counter>,
+}
+
+/// A histogram of seconds, from a tenth of a millisecond to some seconds.
+#[derive(Clone, Debug)]
+pub struct Seconds(Histogram);
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(0.0001, 2.0, 16)))
+    }
+}
+
+impl Seconds {
+    pub(crate) fn observe(&self, seconds: f64) {
+        self.0.observe(seconds);
+    }
 }
 
 /// Why something was refused, ended or dropped.
@@ -70,6 +89,11 @@ impl MqttMetrics {
         ] {
             registry.register(name, help, counter.clone());
         }
+        registry.register(
+            "journal_commit_seconds",
+            "Time to make a batch of facts durable",
+            metrics.commit_seconds.0.clone(),
+        );
         for (name, help, family) in [
             ("refused", "Connections turned away", &metrics.refused),
             (

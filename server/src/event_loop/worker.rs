@@ -10,7 +10,7 @@ use presence::Recipient;
 use slab::Slab;
 
 use super::House;
-use super::connection::{Connection, Pending, Tick};
+use super::connection::{Connection, Online, Pending, Tick};
 use super::listener::Bound;
 use super::mailbox::{Delivery, Letter, MAIL};
 
@@ -37,6 +37,7 @@ pub(super) struct Worker {
     doors: Vec<Bound>,
     /// Doors that could not be emptied: out of files or over the limit of connections.
     doors_again: bool,
+    last_ticket: u32,
     started: Instant,
     pub(super) now: Tick,
     pub(super) read_buffer: Box<[u8]>,
@@ -76,6 +77,7 @@ impl Worker {
             poll,
             doors,
             doors_again: false,
+            last_ticket: 0,
             started: Instant::now(),
             now: Tick(0),
             read_buffer: vec![0; READ_BYTES].into(),
@@ -161,9 +163,18 @@ impl Worker {
                     session,
                     why,
                 } => self.close_ended(connection, session, why),
+                Letter::Opened {
+                    connection,
+                    ticket,
+                    session,
+                    org,
+                } => self.go_online(connection, ticket, Online { org, session }),
+                Letter::Refused { connection, ticket } => {
+                    self.refuse_opening(connection, ticket);
+                }
                 Letter::Stop => {
                     self.doors.clear();
-                    self.end_all();
+                    self.send_everybody_away();
                     self.is_stopping = true;
                 }
             }
@@ -210,7 +221,9 @@ impl Worker {
             return;
         }
         house.shared.metrics.connections_accepted.inc();
-        entry.insert(Connection::new(socket, self.doors[number].door, self.now));
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        let door = self.doors[number].door;
+        entry.insert(Connection::new(socket, door, self.last_ticket, self.now));
     }
 
     /// Looks at a part of all connections, so that each is looked at about once a second.

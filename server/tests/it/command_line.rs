@@ -126,6 +126,9 @@ fn a_wrong_command_line_ends_with_64_and_help_with_0() {
         &["fly"][..],
         &["serve", "--speed", "1"],
         &["check", "--config"],
+        &["listen", "--app-key", "k"],
+        &["listen", "--hang", "--status", "500"],
+        &["listen", "--status", "100"],
     ] {
         scratch.run(arguments, &[]).check(64, &[], &["error"]);
     }
@@ -135,6 +138,18 @@ fn a_wrong_command_line_ends_with_64_and_help_with_0() {
     scratch
         .run(&["--version"], &[])
         .check(0, &["whosthere"], &[]);
+}
+
+#[test]
+fn listen_refuses_keys_and_files_that_cannot_be_used() {
+    let scratch = Scratch::new("listen");
+    let secret = "whsec_hush-hush";
+    let run = scratch.run(&["listen", "--port", "0", "--secret", secret], &[]);
+    run.check(64, &[], &["--secret", "base64"]);
+    assert!(!String::from_utf8_lossy(&run.0.stderr).contains(secret));
+    let run = scratch.run(&["listen", "--port", "0", "--record", "none/r"], &[]);
+    run.check(64, &[], &["--record", "none/r"]);
+    assert!(scratch.entries().is_empty());
 }
 
 #[test]

@@ -38,6 +38,8 @@ async fn a_row_has_the_fields_of_the_example_in_its_order() {
 async fn what_is_not_known_is_null() {
     let api = TestApi::new();
     api.state.orgs[0].open(&Opening {
+        id: ::presence::SessionId([7; 16]),
+        os: None,
         username: "bob",
         client_id: "c",
         protocol: Protocol::V311,

@@ -11,7 +11,7 @@ async fn a_user_has_the_fields_of_the_example_in_its_order() {
     assert_eq!(
         api.get(&format!("{LIST}/alice")).await.body,
         "{\"username\":\"alice\",\"display_name\":\"Alice Martin\",\"is_online\":true,\
-         \"session_count\":1,\"sessions\":[{\"client_id\":\"client-abc\",\
+         \"session_count\":1,\"push_suspended\":false,\"sessions\":[{\"client_id\":\"client-abc\",\
          \"peer_host\":\"203.0.113.42\",\"peer_port\":54122,\
          \"connected_since\":\"2026-03-27T10:00:00Z\",\"protocol\":\"5\",\
          \"subscribed_topics\":[\"chat/lobby\"]}]}"
@@ -28,7 +28,8 @@ async fn an_offline_user_keeps_its_display_name_and_an_unknown_one_has_none() {
             reply.body,
             format!(
                 "{{\"username\":\"{name}\",\"display_name\":{display_name},\"is_online\":false,\
-                 \"session_count\":0,\"sessions\":[]}}"
+                 \"session_count\":0,\"push_suspended\":false,\"last_seen\":null,\
+                 \"sessions\":[]}}"
             )
         );
     }
@@ -75,6 +76,8 @@ async fn sessions_come_in_order_of_opening_with_their_protocols() {
     ];
     for (protocol, level) in protocols {
         api.state.orgs[0].open(&Opening {
+            id: ::presence::SessionId([7; 16]),
+            os: None,
             username: "alice",
             client_id: level,
             protocol,
@@ -121,4 +124,45 @@ async fn impossible_names_are_bad_requests() {
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{raw}");
         assert_eq!(reply.json()["type"], "urn:whosthere:problem:bad-name");
     }
+}
+
+#[tokio::test]
+async fn an_offline_user_was_last_seen_at_its_last_event() {
+    let api = TestApi::new();
+    let seen = |json: Value| (json["push_suspended"].clone(), json["last_seen"].clone());
+    let path = format!("{LIST}/alice");
+    api.happened(opened("alice", 1, CONNECTED_AT_MS));
+    let reason = ::presence::EndReason::ClientDisconnect;
+    api.happened(ended("alice", 1, CONNECTED_AT_MS + 60_999, reason));
+    let last_seen = Value::from("2026-03-27T10:01:00Z");
+    assert_eq!(
+        seen(api.get(&path).await.json()),
+        (false.into(), last_seen.clone())
+    );
+    api.views.lock().unwrap().flush().unwrap();
+    assert_eq!(seen(api.get(&path).await.json()), (false.into(), last_seen));
+    let foreign = api.send(request("GET", &path, Some(KEY_B))).await;
+    assert_eq!(seen(foreign.json()), (false.into(), Value::Null));
+}
+
+#[tokio::test]
+async fn push_is_suspended_from_a_logout_to_the_next_connect() {
+    let api = TestApi::new();
+    let path = format!("{LIST}/alice");
+    let suspended = async || api.get(&path).await.json()["push_suspended"].clone();
+    api.happened(opened("alice", 1, 1));
+    assert_eq!(suspended().await, false);
+    api.happened(ended("alice", 1, 2, ::presence::EndReason::LoggedOut));
+    assert_eq!(suspended().await, true);
+    api.happened(opened("alice", 2, 3));
+    assert_eq!(suspended().await, false);
+}
+
+#[tokio::test]
+async fn a_user_who_is_online_has_no_last_seen() {
+    let api = TestApi::new();
+    api.online("alice", "c", &[]);
+    let json = api.get(&format!("{LIST}/alice")).await.json();
+    assert_eq!(json.get("last_seen"), None);
+    assert_eq!(json["push_suspended"], false);
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::Problem;
-use crate::config::Config;
+use crate::config::{Config, WebhookConfig};
 
 /// From silence to a lost connection: the contract's five minutes.
 const TCP_LOSS_SECS_MAX: u64 = 300;
@@ -12,6 +12,7 @@ const TCP_LOSS_SECS_MAX: u64 = 300;
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut problems: Vec<Problem> = rules(config)
         .into_iter()
+        .chain(webhook_rules(&config.webhook))
         .filter(|(_, value, range)| !range.contains(value))
         .map(|(key, value, range)| {
             let (least, most) = range.into_inner();
@@ -39,6 +40,26 @@ fn rules(config: &Config) -> Vec<Rule> {
             "mqtt.keep_alive_secs_max",
             mqtt.keep_alive_secs_max.into(),
             1..=200,
+        ),
+        (
+            "journal.opens_waiting_max",
+            config.journal.opens_waiting_max as u64,
+            1..=1_000_000,
+        ),
+        (
+            "journal.segment_bytes",
+            config.journal.segment_bytes,
+            1 << 20..=gib,
+        ),
+        (
+            "journal.retention_days",
+            config.journal.retention_days,
+            0..=3650,
+        ),
+        (
+            "journal.retention_bytes",
+            config.journal.retention_bytes,
+            0..=1 << 44,
         ),
         (
             "mqtt.connect_bytes_max",
@@ -136,6 +157,33 @@ fn rules(config: &Config) -> Vec<Rule> {
             http.page_rows_max as u64,
             1..=1_000_000,
         ),
+    ]
+}
+
+fn webhook_rules(webhook: &WebhookConfig) -> Vec<Rule> {
+    vec![
+        ("webhook.deadline_secs", webhook.deadline_secs, 1..=120),
+        (
+            "webhook.answer_bytes_max",
+            webhook.answer_bytes_max as u64,
+            0..=1 << 20,
+        ),
+        ("webhook.concurrency", webhook.concurrency as u64, 1..=1024),
+        (
+            "webhook.waiting_max",
+            webhook.waiting_max as u64,
+            1..=1_000_000,
+        ),
+        ("webhook.held_max", webhook.held_max as u64, 1..=10_000_000),
+        ("webhook.pause_secs_min", webhook.pause_secs_min, 1..=3600),
+        ("webhook.pause_secs_max", webhook.pause_secs_max, 1..=86_400),
+        (
+            "webhook.retry_after_secs_max",
+            webhook.retry_after_secs_max,
+            1..=86_400,
+        ),
+        ("webhook.expiry_hours", webhook.expiry_hours, 1..=8760),
+        ("webhook.drain_secs", webhook.drain_secs, 0..=600),
     ]
 }
 

@@ -37,7 +37,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     problems
 }
 
-fn fault_of_id(id: &str) -> Option<&'static str> {
+/// What is wrong with the id of an organisation or endpoint.
+pub(super) fn fault_of_id(id: &str) -> Option<&'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if id.is_empty() {
         Some("is empty; expected 1 to 64 characters")
@@ -144,7 +145,7 @@ fn check_default_org(config: &Config, ids: &HashSet<&str>) -> Option<Problem> {
 }
 
 /// The beginning of a text, enough to recognise it in a message.
-fn shortened(text: &str) -> &str {
+pub(super) fn shortened(text: &str) -> &str {
     let end = (0..=text.len().min(80))
         .rev()
         .find(|&at| text.is_char_boundary(at));

@@ -82,6 +82,8 @@ impl Book {
     pub(super) fn open(&mut self, person: &Person) -> Result<()> {
         let number = self.next_number;
         let opened = self.org.open(&Opening {
+            id: presence::SessionId([0; 16]),
+            os: None,
             username: &person.username,
             client_id: &person.client_id,
             protocol: Protocol::V5,

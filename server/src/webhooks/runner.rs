@@ -1,0 +1,634 @@
+//! The task of one endpoint: reads events when there is room, tries those whose turn it is, settles
+//! them, and keeps on disk how far it has come.
+//!
+//! Two lanes share the endpoint: one for events in the order of the journal, one for those that are
+//! sent again. What is sent again waits in a table of its own, so that it neither holds up the
+//! first lane nor is lost with the process.
+
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use journal::Position;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use views::{DeadLetter, DeliveryError, Disabled, EventId, Reader, Revival};
+use webhook::lane::{
+    Attempt, DeadReason, Dispatcher, EndpointState, Event as LaneEvent, LaneSettings, Settlement,
+};
+use webhook::level::{Level, LevelEvent, LevelFilter};
+use webhook::outcome::Outcome;
+
+use super::bonds::Bonds;
+use super::metrics::EndpointMetrics;
+use super::{Command, Hook, HookState, Replay, Shared, StartError, message};
+use crate::clock::{SteadyClock, unix_ms};
+
+/// Events read from the views at a time.
+const EVENTS_PER_READ: usize = 512;
+
+/// How long an event may take from the clock to here: an ending is not let go before a return that
+/// came in time can have been read.
+const FOLDING_MS: u64 = 250;
+
+/// How often it is written down how far the endpoint has come: after a crash, a receiver may be
+/// told again what it was told in this time.
+const SAVE_EVERY: Duration = Duration::from_millis(500);
+
+/// As many dead letters as one look at the table gives back.
+const REVIVED_AT_ONCE: usize = 1_000;
+
+/// Most delivered events that one command sends again.
+const REPLAY_MAX: usize = 100_000;
+
+/// What a runner is made of.
+pub(super) struct Parts {
+    pub(super) hook: Arc<Hook>,
+    pub(super) level: Level,
+    pub(super) held_max: usize,
+    pub(super) lane: LaneSettings,
+    pub(super) reader: Reader,
+    pub(super) folded: watch::Receiver<Position>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) metrics: EndpointMetrics,
+    pub(super) drain: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Main,
+    Again,
+}
+
+type Passed = LevelEvent<CompactString, Shared>;
+
+type Flight = (Lane, Attempt<Shared>, Outcome);
+
+pub(super) struct Runner {
+    parts: Parts,
+    /// For the lanes, whose time must not run backwards.
+    clock: SteadyClock,
+    filter: LevelFilter<CompactString, Shared>,
+    main: Dispatcher<Shared>,
+    again: Dispatcher<Shared>,
+    /// Numbers for what is sent again: those lanes count on each being used once.
+    next_again: u64,
+    flights: JoinSet<Flight>,
+    /// The next position to read.
+    next: Position,
+    /// Events that the filter let pass and the lane has no room for yet.
+    passed: VecDeque<Passed>,
+    /// Where a restart must not begin.
+    bonds: Bonds,
+    /// Positions in the main lane and when they happened, to know the oldest that waits.
+    waiting: VecDeque<(u64, u64)>,
+    /// Given up, and not yet written down as such.
+    unburied: Vec<(u64, DeadLetter)>,
+    saved: Position,
+    save_at: Instant,
+    drain_until: Option<Instant>,
+}
+
+/// A lane counts from 1.
+fn lane_position(position: Position) -> u64 {
+    position.0 + 1
+}
+
+impl Runner {
+    pub(super) fn new(parts: Parts) -> Result<Self, StartError> {
+        let mut deliveries = parts.hook.deliveries();
+        let key = parts.hook.key();
+        let floor = match deliveries.floor(key)? {
+            Some(floor) => floor,
+            // A new endpoint hears of what happens from now on.
+            None => {
+                let now = *parts.folded.borrow();
+                deliveries.set_floors(&[(key, now)])?;
+                now
+            }
+        };
+        let is_disabled = deliveries.disabled(key)?.is_some();
+        let parked = deliveries.parked(key)?;
+        drop(deliveries);
+        let seed = lane_seed();
+        let mut runner = Self {
+            clock: SteadyClock::start(),
+            filter: LevelFilter::new(parts.level, parts.held_max),
+            main: Dispatcher::new(parts.lane.clone(), seed),
+            again: Dispatcher::new(
+                LaneSettings {
+                    waiting_max: usize::MAX,
+                    ..parts.lane.clone()
+                },
+                seed ^ 1,
+            ),
+            next_again: 1,
+            flights: JoinSet::new(),
+            next: floor,
+            passed: VecDeque::new(),
+            bonds: Bonds::default(),
+            waiting: VecDeque::new(),
+            unburied: Vec::new(),
+            saved: floor,
+            save_at: Instant::now() + SAVE_EVERY,
+            drain_until: None,
+            parts,
+        };
+        runner.main.skip(floor.0);
+        if is_disabled {
+            runner.disable();
+        }
+        for parked in parked {
+            runner.send_again(Arc::new(parked.event));
+        }
+        Ok(runner)
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            self.refill();
+            self.start_attempts();
+            self.report();
+            if self.is_done() {
+                break;
+            }
+            let wake_at = self.wake_at();
+            tokio::select! {
+                Some(landed) = self.flights.join_next() => {
+                    self.land_all(landed);
+                }
+                Ok(()) = self.parts.folded.changed() => {}
+                Some(command) = self.parts.commands.recv() => self.obey(command),
+                Ok(()) = self.parts.stopping.changed() => {
+                    self.drain_until = Some(Instant::now() + self.parts.drain);
+                }
+                () = sleep_until(wake_at) => {}
+            }
+            if Instant::now() >= self.save_at {
+                self.save();
+            }
+        }
+        self.save();
+    }
+
+    /// Whether the server stops and there is nothing left to deliver, or no time.
+    fn is_done(&self) -> bool {
+        let Some(until) = self.drain_until else {
+            return false;
+        };
+        let is_up_to_date = self.next >= *self.parts.folded.borrow();
+        let is_idle = self.main.is_empty() && self.again.is_empty() && is_up_to_date;
+        is_idle || self.is_stuck(until) || Instant::now() >= until
+    }
+
+    /// Whether nothing is under way and nothing may be tried before `until`.
+    fn is_stuck(&self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        let until_ms = self.clock.now_ms() + left.as_millis() as u64;
+        let can_wait = |lane: &Dispatcher<Shared>| {
+            lane.is_empty()
+                || lane.state() != EndpointState::Open
+                || lane.next_wakeup().is_none_or(|at_ms| at_ms > until_ms)
+        };
+        self.flights.is_empty() && can_wait(&self.main) && can_wait(&self.again)
+    }
+
+    fn wake_at(&self) -> Instant {
+        let now_ms = self.clock.now_ms();
+        let next_ms = [
+            self.main.next_wakeup(),
+            self.again.next_wakeup(),
+            self.filter.next_wakeup(),
+        ];
+        let lanes = next_ms.into_iter().flatten().min();
+        let wait = lanes.map_or(SAVE_EVERY, |at_ms| {
+            Duration::from_millis(at_ms.saturating_sub(now_ms)).min(SAVE_EVERY)
+        });
+        Instant::now() + wait
+    }
+
+    // === in ===
+
+    /// Reads events while the lane has room for them.
+    fn refill(&mut self) {
+        let late = self.clock.now_ms().saturating_sub(FOLDING_MS);
+        self.filter.handle_time(late);
+        self.move_passed();
+        while self.next < *self.parts.folded.borrow()
+            && self.passed.is_empty()
+            && self.main.wants_more()
+        {
+            let (org, next) = (self.parts.hook.org(), self.next);
+            let page = self.parts.reader.events_from(org, next, EVENTS_PER_READ);
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => {
+                    let key = self.parts.hook.key();
+                    tracing::error!(%error, endpoint = key, "failed to read events");
+                    return;
+                }
+            };
+            for event in page.events {
+                self.filter.handle(LevelEvent {
+                    position: lane_position(event.position),
+                    user: event.username.clone(),
+                    status: message::status(event.kind),
+                    at_ms: event.at_ms,
+                    online_sessions: event.online_sessions,
+                    payload: event,
+                });
+            }
+            self.next = page.next;
+            self.main.skip(page.next.0);
+            self.move_passed();
+        }
+    }
+
+    /// Moves what the filter lets pass into the lane, as far as there is room. The rest stays here,
+    /// counts as unsettled, and nothing more is read until it is gone.
+    fn move_passed(&mut self) {
+        while let Some((held, returned)) = self.filter.poll_cancelled() {
+            self.bonds.add(held, returned);
+        }
+        self.passed
+            .extend(std::iter::from_fn(|| self.filter.poll_passed()));
+        while !self.main.is_full()
+            && let Some(passed) = self.passed.pop_front()
+        {
+            let (position, at_ms) = (passed.position, passed.at_ms);
+            self.waiting.push_back((position, at_ms));
+            let pushed = self.main.push(LaneEvent {
+                position,
+                user: hash(&passed.user),
+                generated_at_ms: at_ms,
+                payload: passed.payload,
+            });
+            debug_assert!(pushed.is_ok(), "there was room");
+        }
+    }
+
+    // === out ===
+
+    fn start_attempts(&mut self) {
+        let now_ms = self.clock.now_ms();
+        while let Some(letter) = self.main.poll_expired(now_ms) {
+            self.bury(Lane::Main, letter, "it got too old");
+        }
+        while let Some(letter) = self.again.poll_expired(now_ms) {
+            self.bury(Lane::Again, letter, "it got too old");
+        }
+        while let Some(attempt) = self.main.poll(now_ms) {
+            self.flights.spawn(self.fly(Lane::Main, attempt));
+        }
+        while let Some(attempt) = self.again.poll(now_ms) {
+            self.flights.spawn(self.fly(Lane::Again, attempt));
+        }
+    }
+
+    fn fly(
+        &self,
+        lane: Lane,
+        attempt: Attempt<Shared>,
+    ) -> impl Future<Output = Flight> + Send + use<> {
+        let hook = Arc::clone(&self.parts.hook);
+        async move {
+            let (id, body) = message::of(attempt.payload(), hook.shape);
+            let outcome = hook.endpoint().deliver(id, body, unix_ms()).await;
+            (lane, attempt, outcome)
+        }
+    }
+
+    fn land_all(&mut self, first: Result<Flight, tokio::task::JoinError>) {
+        let mut landed = Some(first);
+        while let Some(result) = landed {
+            match result {
+                Ok((lane, attempt, outcome)) => self.land(lane, attempt, &outcome),
+                // Its attempt never comes back, so its user waits until the next start.
+                Err(error) => tracing::error!(%error, "an attempt to deliver panicked"),
+            }
+            landed = self.flights.try_join_next();
+        }
+    }
+
+    fn land(&mut self, lane: Lane, attempt: Attempt<Shared>, outcome: &Outcome) {
+        let now_ms = self.clock.now_ms();
+        let event = Arc::clone(attempt.payload());
+        let dispatcher = match lane {
+            Lane::Main => &mut self.main,
+            Lane::Again => &mut self.again,
+        };
+        let settlement = dispatcher.complete(attempt, outcome, now_ms);
+        self.count(outcome, &event, now_ms);
+        match settlement {
+            Settlement::Delivered { .. } if lane == Lane::Again => self.unpark(&event),
+            Settlement::Delivered { .. } | Settlement::Waits => {}
+            Settlement::Dead(letter) => {
+                let why = error_text(outcome).unwrap_or_default();
+                self.bury(lane, letter, &why);
+            }
+        }
+        if *outcome == Outcome::Gone {
+            self.note_gone(now_ms);
+        }
+    }
+
+    fn count(&self, outcome: &Outcome, event: &Shared, now_ms: u64) {
+        let metrics = &self.parts.metrics;
+        let error = error_text(outcome);
+        match &error {
+            None => {
+                metrics.delivered.inc();
+                let late_ms = now_ms.saturating_sub(event.at_ms);
+                metrics.latency.observe(late_ms as f64 / 1_000.0);
+            }
+            Some(_) => metrics.count_failure(match outcome {
+                Outcome::Refused { .. } => "refused",
+                Outcome::Gone => "gone",
+                _ => "down",
+            }),
+        }
+        self.parts.hook.update(|status| {
+            status.attempts += 1;
+            if error.is_none() {
+                status.delivered += 1;
+                status.last_delivered_ms = Some(now_ms);
+            }
+            status.last_error = error;
+        });
+    }
+
+    /// 410: nothing is tried any more until somebody enables the endpoint again.
+    fn note_gone(&mut self, at_ms: u64) {
+        let key = self.parts.hook.key();
+        tracing::error!(endpoint = key, "the endpoint answered 410 and is disabled");
+        let why = Disabled {
+            why: "it answered 410".to_owned(),
+            at_ms,
+        };
+        if let Err(error) = self.parts.hook.deliveries().disable(key, &why) {
+            tracing::error!(%error, endpoint = key, "failed to write down that it is disabled");
+        }
+        self.disable();
+    }
+
+    fn disable(&mut self) {
+        self.main.disable();
+        self.again.disable();
+        self.parts.metrics.disabled.set(1);
+    }
+
+    // === settled ===
+
+    fn bury(&mut self, lane: Lane, letter: webhook::lane::DeadLetter<Shared>, why: &str) {
+        let last_error = match letter.reason {
+            DeadReason::Refused { status } => format!("refused with status {status}"),
+            DeadReason::Expired => why.to_owned(),
+        };
+        let position = match lane {
+            Lane::Main => letter.position,
+            Lane::Again => u64::MAX,
+        };
+        tracing::warn!(
+            endpoint = self.parts.hook.key(),
+            event.id = %letter.payload.id(),
+            reason = last_error,
+            "an event is given up"
+        );
+        self.parts.metrics.dead_letters.inc();
+        let letter = DeadLetter {
+            event: (*letter.payload).clone(),
+            attempts: letter.tries,
+            buried_at_ms: unix_ms(),
+            last_error,
+        };
+        self.unburied.push((position, letter));
+        self.bury_all();
+    }
+
+    /// Writes down what was given up; what fails is tried again, and the floor waits for it.
+    fn bury_all(&mut self) {
+        let hook = &self.parts.hook;
+        let mut deliveries = hook.deliveries();
+        self.unburied
+            .retain(|(_, letter)| match deliveries.bury(hook.key(), letter) {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::error!(%error, endpoint = hook.key(), "failed to keep a dead letter");
+                    true
+                }
+            });
+    }
+
+    fn unpark(&self, event: &Shared) {
+        let hook = &self.parts.hook;
+        if let Err(error) = hook.deliveries().unpark(hook.key(), event.id()) {
+            // It is sent once more after the next start.
+            tracing::error!(%error, endpoint = hook.key(), "failed to forget a delivered event");
+        }
+    }
+
+    /// Everything before this position is settled and need not be read again.
+    fn floor(&mut self) -> Position {
+        let held = self.filter.oldest_held();
+        let passed = self.passed.iter().map(|passed| passed.position).min();
+        let unburied = self.unburied.iter().map(|(position, _)| *position).min();
+        let unsettled = [held, passed, unburied].into_iter().flatten().min();
+        let settled = self.main.floor();
+        let floor = unsettled.map_or(settled, |position| settled.min(position - 1));
+        Position(self.bonds.before(floor))
+    }
+
+    fn save(&mut self) {
+        self.save_at = Instant::now() + SAVE_EVERY;
+        self.parts.hook.endpoint().close_idle();
+        if !self.unburied.is_empty() {
+            self.bury_all();
+        }
+        let floor = self.floor();
+        if floor == self.saved {
+            return;
+        }
+        let hook = &self.parts.hook;
+        let saved = hook.deliveries().set_floors(&[(hook.key(), floor)]);
+        match saved {
+            Ok(()) => self.saved = floor,
+            Err(error) => {
+                tracing::error!(%error, endpoint = hook.key(), "failed to note what is delivered");
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let floor = self.main.floor();
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(position, _)| *position <= floor)
+        {
+            self.waiting.pop_front();
+        }
+        let unread = self.parts.folded.borrow().0.saturating_sub(self.next.0);
+        let held = self.main.len() + self.again.len() + self.filter.held_len() + self.passed.len();
+        let backlog = unread + held as u64;
+        let (state, paused_until_ms) = match self.main.state() {
+            EndpointState::Open => (HookState::Open, None),
+            EndpointState::Paused { until_ms, .. } => (HookState::Paused, Some(until_ms)),
+            EndpointState::Disabled => (HookState::Disabled, None),
+        };
+        let oldest_waiting_ms = self.waiting.front().map(|(_, at_ms)| *at_ms);
+        self.parts.hook.update(|status| {
+            status.state = state;
+            status.paused_until_ms = paused_until_ms;
+            status.backlog = backlog;
+            status.oldest_waiting_ms = oldest_waiting_ms;
+        });
+        let backlog = i64::try_from(backlog).unwrap_or(i64::MAX);
+        self.parts.metrics.backlog.set(backlog);
+    }
+
+    // === commands ===
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Replay(which, reply) => {
+                let queued = self.replay(&which);
+                // Whoever asked may have gone.
+                let _ = reply.send(queued);
+            }
+            Command::Enable => self.enable(),
+        }
+    }
+
+    fn enable(&mut self) {
+        let hook = &self.parts.hook;
+        if let Err(error) = hook.deliveries().enable(hook.key()) {
+            tracing::error!(%error, endpoint = hook.key(), "failed to note that it is enabled");
+        }
+        self.main.enable();
+        self.again.enable();
+        self.parts.metrics.disabled.set(0);
+    }
+
+    fn replay(&mut self, which: &Replay) -> Result<usize, DeliveryError> {
+        let revived = self.revive(which)?;
+        // What was dead is in the history too, and must not be sent twice.
+        let is_new = |event: &views::Event| !revived.contains(&event.id());
+        let delivered = match which {
+            Replay::Ids(ids) => self.delivered(0, u64::MAX, |event| {
+                ids.contains(&event.id()) && is_new(event)
+            })?,
+            Replay::Between {
+                from_ms,
+                to_ms,
+                delivered: true,
+            } => self.delivered(*from_ms, *to_ms, is_new)?,
+            Replay::Between { .. } => 0,
+        };
+        Ok(revived.len() + delivered)
+    }
+
+    /// Takes dead letters back and sends them again. Answers which.
+    fn revive(&mut self, which: &Replay) -> Result<HashSet<EventId>, DeliveryError> {
+        let mut revived = HashSet::new();
+        match which {
+            Replay::Ids(ids) => {
+                for some in ids.chunks(REVIVED_AT_ONCE) {
+                    self.revive_some(&Revival::Ids(some), &mut revived)?;
+                }
+            }
+            Replay::Between { from_ms, to_ms, .. } => {
+                let happened = Revival::HappenedIn(*from_ms..*to_ms);
+                while self.revive_some(&happened, &mut revived)? {}
+            }
+        }
+        Ok(revived)
+    }
+
+    /// Answers whether there were any.
+    fn revive_some(
+        &mut self,
+        which: &Revival<'_>,
+        revived: &mut HashSet<EventId>,
+    ) -> Result<bool, DeliveryError> {
+        let hook = Arc::clone(&self.parts.hook);
+        let parked = hook.deliveries().revive(hook.key(), which, unix_ms())?;
+        let some = !parked.is_empty();
+        for parked in parked {
+            revived.insert(parked.event.id());
+            self.send_again(Arc::new(parked.event));
+        }
+        Ok(some)
+    }
+
+    /// Sends events again that have been delivered: those before the floor that are still there.
+    fn delivered(
+        &mut self,
+        from_ms: u64,
+        to_ms: u64,
+        is_wanted: impl Fn(&views::Event) -> bool,
+    ) -> Result<usize, DeliveryError> {
+        let floor = self.main.floor();
+        let mut next = Position(0);
+        let mut found = Vec::new();
+        while next.0 < floor && found.len() < REPLAY_MAX {
+            let org = self.parts.hook.org();
+            let page = self.parts.reader.events_from(org, next, EVENTS_PER_READ);
+            let Ok(page) = page else {
+                break;
+            };
+            if page.next == next {
+                break;
+            }
+            next = page.next;
+            found.extend(page.events.into_iter().filter(|event| {
+                let happened = (from_ms..to_ms).contains(&event.at_ms);
+                event.position.0 < floor && happened && is_wanted(event)
+            }));
+        }
+        found.truncate(REPLAY_MAX);
+        let hook = Arc::clone(&self.parts.hook);
+        for event in &found {
+            hook.deliveries().park(hook.key(), event, 0, unix_ms())?;
+            self.send_again(Arc::clone(event));
+        }
+        Ok(found.len())
+    }
+
+    fn send_again(&mut self, event: Shared) {
+        let pushed = self.again.push(LaneEvent {
+            position: self.next_again,
+            user: hash(&event.username),
+            // It does not get too old for having been tried in vain before.
+            generated_at_ms: self.clock.now_ms(),
+            payload: event,
+        });
+        debug_assert!(pushed.is_ok(), "what is sent again is on disk as well");
+        self.next_again += 1;
+    }
+}
+
+/// Why an attempt failed; `None` if it did not.
+fn error_text(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Delivered { .. } => None,
+        Outcome::Down { why, .. } => Some(why.to_string()),
+        Outcome::Refused { status } => Some(format!("refused with status {status}")),
+        Outcome::Gone => Some("gone: status 410".to_owned()),
+    }
+}
+
+fn hash(name: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn lane_seed() -> u64 {
+    // Without random numbers all endpoints pause alike, which does no harm.
+    getrandom::u64().unwrap_or(0)
+}
