@@ -56,13 +56,19 @@ def login(name, org=ORG):
 
 
 def wait_until(check, what, deadline_secs=10):
-    """Asks again and again until `check` gives something true, and returns that."""
+    """Asks again and again until `check` gives something true, and returns that.
+
+    `what` is a text, or a function that makes one when it is needed.
+    """
     deadline = time.monotonic() + deadline_secs
     while True:
         answer = check()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"after {deadline_secs} s still not: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(
+                f"after {deadline_secs} s still not: {what() if callable(what) else what}"
+            )
         time.sleep(0.01)
 
 
@@ -224,37 +230,62 @@ class Http:
 class Server(Http):
     """A server with two organisations, ready to be used; `with` ends it."""
 
-    def __init__(self, folder, settings="", top_settings=""):
+    def __init__(self, folder, settings="", top_settings="", data_dir=None):
         super().__init__(free_port())
         self.mqtt_port, self.ws_port = free_port(), free_port()
         self.folder = Path(folder)
         self.config = self.folder / "whosthere.toml"
         self.config.write_text(
-            f'data_dir = "{self.folder / "data"}"\n{top_settings}\n'
+            f'data_dir = "{data_dir or self.folder / "data"}"\n{top_settings}\n'
             f'[listen]\nmqtt = "127.0.0.1:{self.mqtt_port}"\nws = "127.0.0.1:{self.ws_port}"\n'
             f'http = "127.0.0.1:{self.http_port}"\n{ORGANISATIONS}\n{settings}\n'
         )
 
     def __enter__(self):
-        self._process = Process(self.folder, ["--config", str(self.config)])
-        try:
-            self._process.wait_until_ready(self.http_port)
-        except AssertionError:
-            self._process.close()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *_):
         self._process.close()
 
-    def stop(self):
+    def start(self):
+        """Starts it, for the first time or again: on the same folder and ports."""
+        self.launch()
+        try:
+            self._process.wait_until_ready(self.http_port)
+        except AssertionError:
+            self._process.close()
+            raise
+
+    def launch(self):
+        """The first half of `start`, which does not wait."""
+        self._process = Process(self.folder, ["--config", str(self.config)])
+
+    def stop(self, deadline_secs=20):
         """Asks it to stop, and returns its exit code once it has."""
+        self.terminate()
+        return self._process.process.wait(deadline_secs)
+
+    def terminate(self):
+        """The first half of `stop`, which does not wait."""
         self._process.process.terminate()
-        return self._process.process.wait(10)
+
+    def crash(self):
+        """Ends it between two instructions, as a power cut does."""
+        self._process.process.kill()
+        self._process.process.wait()
+
+    def restart(self):
+        self.stop()
+        self.start()
 
     @property
     def log(self):
         return self._process.log
+
+    @property
+    def pid(self):
+        return self._process.process.pid
 
     def rss_bytes(self):
         return self._process.rss_bytes()

@@ -24,7 +24,9 @@ def test_a_user_of_one_organisation_is_offline_in_the_other(server, guests):
         "display_name": None,
         "is_online": False,
         "session_count": 0,
+        "push_suspended": False,
         "sessions": [],
+        "last_seen": None,
     }
 
 

@@ -71,6 +71,7 @@ def test_one_user_has_the_reply_of_the_published_example(server, guests):
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("application/json")
     answer = reply.json()
+    assert answer.pop("push_suspended") is False, "added to the published fields"
     assert list(answer) == USER_FIELDS
     assert list(answer["sessions"][0]) == SESSION_FIELDS
     check_connected_since(answer["sessions"][0].pop("connected_since"))
@@ -99,7 +100,12 @@ def test_the_list_is_empty_when_nobody_is_online(server):
     ("name", "display_name"), [("alice", "Alice Martin"), ("bob", None), ("nobody", None)]
 )
 def test_a_user_who_is_not_online_has_a_reply_all_the_same(server, name, display_name):
-    assert server.user(name) == {
+    answer = server.user(name)
+    assert answer.pop("push_suspended") is False
+    last_seen = answer.pop("last_seen")
+    if last_seen is not None:
+        check_connected_since(last_seen)
+    assert answer == {
         "username": name,
         "display_name": display_name,
         "is_online": False,

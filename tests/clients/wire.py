@@ -4,6 +4,7 @@ A `RawClient` is one socket; nothing happens on it that the test did not ask for
 acknowledgements, no reconnects.
 """
 
+import ctypes
 import socket
 import struct
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ PROPERTY_WIDTHS = {
     0x11: 4, 0x12: None, 0x13: 2, 0x15: None, 0x1A: None, 0x1C: None, 0x1F: None, 0x21: 2,
     0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1, 0x29: 1, 0x2A: 1,
 }  # fmt: skip
+
+# Linux: a socket filter of one instruction, "keep 0 bytes" (linux/filter.h).
+SO_ATTACH_FILTER, BPF_RETURN = 26, 0x06
 
 PROTOCOL_NAMES = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
 
@@ -90,6 +94,16 @@ def disconnect():
     return packet(DISCONNECT)
 
 
+def user_property(name, value):
+    """One user property, to be put among the properties of a packet of version 5."""
+    return b"\x26" + string(name) + string(value)
+
+
+def logout():
+    """The DISCONNECT of version 5 that says goodbye for longer."""
+    return packet(DISCONNECT, b"\x00" + properties(5, user_property("logout", "true")))
+
+
 def parse_properties(block):
     """Number and value of each property of a CONNACK; strings and numbers only."""
     length, at = block[0], 1
@@ -123,12 +137,16 @@ class RawClient:
 
     def login(self, client_id, user, password, level=4, **rest):
         """Sends CONNECT and returns the CONNACK's body; fails if something else comes."""
-        self.level = level
-        self.send(connect(client_id, user, password, level, **rest))
+        self.send_connect(client_id, user, password, level, **rest)
         connack = self.expect(CONNACK).body
         if level == 5:
             self.connack_properties = parse_properties(connack[2:])
         return connack
+
+    def send_connect(self, client_id, user, password, level=4, **rest):
+        """The first half of `login`, which does not wait."""
+        self.level = level
+        self.send(connect(client_id, user, password, level, **rest))
 
     def subscribe(self, *filters, qos=0):
         self.send(subscribe(1, filters, qos, self.level))
@@ -193,6 +211,14 @@ class RawClient:
         """Ends the connection with RST instead of FIN, as a crashed machine's stack does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+    def fall_silent(self):
+        """From now on every segment that comes is thrown away before TCP sees it: no answers, no
+        acknowledgements, no reset, as behind a firewall that has forgotten the connection."""
+        drop_all = struct.pack("HBBI", BPF_RETURN, 0, 0, 0)
+        program = ctypes.create_string_buffer(drop_all)
+        filter_ = struct.pack("HxxxxxxQ", 1, ctypes.addressof(program))
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
 
     def close(self):
         self.socket.close()

@@ -1,0 +1,172 @@
+"""A full disk: nobody new is let in, who is in stays in, and it heals by itself.
+
+The disk is a small one in memory that the test mounts, which only root may do.
+"""
+
+import os
+import subprocess
+
+import pytest
+
+from harness import Server, login, wait_until
+from hooks import Endpoint, HookedServer
+from wire import CONNACK, RawClient, disconnect
+
+DISK_MIB = 8
+SMALL_SEGMENTS = "[journal]\nsegment_bytes = 1048576\n"
+UNAVAILABLE = {4: {3}, 5: {0x88, 0x89, 0x97}}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: a full disk; it takes root to mount one")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "none", folder]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"NOT TESTED: a full disk; {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def tight(tmp_path, small_disk):
+    with Server(tmp_path, SMALL_SEGMENTS, data_dir=small_disk) as server:
+        yield server
+
+
+class Filler:
+    """A file that takes what is left of the disk."""
+
+    def __init__(self, folder):
+        self.path = folder / "filler"
+
+    def take_everything(self):
+        with self.path.open("ab", buffering=0) as file:
+            for size in (65_536, 4096, 1):
+                while True:
+                    try:
+                        file.write(b"x" * size)
+                    except OSError:
+                        break
+
+    def give_back(self):
+        self.path.unlink()
+
+
+def answer(server, level, client_id="new"):
+    """The code that a CONNECT gets."""
+    client = RawClient(server.mqtt_port)
+    try:
+        return client.login(client_id, *login("bob"), level=level)[1]
+    finally:
+        client.close()
+
+
+def fill(server, disk):
+    """Takes what is left until a login shows that the server found nothing for itself either:
+    files that are there already may have room inside."""
+    filler = Filler(disk)
+    filler.take_everything()
+    wait_until(lambda: answer(server, 4) != 0 or filler.take_everything(), "the disk is full", 30)
+    return filler
+
+
+def ready(server):
+    return server.get("/health/ready").status
+
+
+@pytest.mark.parametrize("level", [4, 5])
+def test_a_full_disk_refuses_the_new_and_keeps_the_old(tight, small_disk, level):
+    stays = RawClient(tight.mqtt_port)
+    assert stays.login("stays", *login("alice"), level=level)[1] == 0
+    stays.subscribe("room")
+    filler = fill(tight, small_disk)
+
+    assert answer(tight, level) in UNAVAILABLE[level]
+    assert ready(tight) == 503
+    stays.ping()
+    stays.publish("room", b"still here")
+    assert stays.read_message() == ("room", b"still here")
+    assert "stays" in tight.client_ids()
+
+    filler.give_back()
+    wait_until(lambda: ready(tight) == 200, "ready again, though nobody tried to log in")
+    assert answer(tight, level) == 0
+    stays.send(disconnect())
+    tight.wait_for_client_ids()
+
+
+def test_a_session_that_ends_while_the_disk_is_full_has_ended_when_it_is_not(tight, small_disk):
+    leaver = RawClient(tight.mqtt_port)
+    leaver.login("leaver", *login("alice"))
+    filler = fill(tight, small_disk)
+    leaver.close()
+    filler.give_back()
+    tight.wait_for_client_ids()
+
+
+def test_a_takeover_that_cannot_be_written_leaves_the_older_session_alone(tight, small_disk):
+    older = RawClient(tight.mqtt_port)
+    older.login("same", *login("alice"))
+    filler = fill(tight, small_disk)
+    assert answer(tight, 4, "same") in UNAVAILABLE[4]
+    older.ping()
+    filler.give_back()
+    wait_until(lambda: answer(tight, 4, "same") == 0, "the takeover succeeds later")
+    assert older.packets_until_closed() == []
+    tight.wait_for_client_ids()
+
+
+def test_a_server_that_stops_on_a_full_disk_says_so_and_its_next_start_ends_the_sessions(
+    tight, small_disk
+):
+    client = RawClient(tight.mqtt_port)
+    client.login("client", *login("alice"))
+    filler = fill(tight, small_disk)
+    tight.stop()
+    filler.give_back()
+    tight.start()
+    assert tight.client_ids() == []
+    assert answer(tight, 4) == 0
+    tight.wait_for_client_ids()
+
+
+def test_a_thousand_logins_at_a_full_disk_leave_nothing_behind(tight, small_disk):
+    filler = fill(tight, small_disk)
+    clients = [RawClient(tight.mqtt_port) for _ in range(1000)]
+    for number, client in enumerate(clients):
+        client.send_connect(f"many-{number}", *login("bob"))
+    for client in clients:
+        assert client.expect(CONNACK).body[1] in UNAVAILABLE[4]
+        client.close()
+    filler.give_back()
+    wait_until(lambda: ready(tight) == 200, "ready again")
+    assert tight.client_ids() == []
+
+
+def test_receivers_are_told_of_everything_once_the_disk_has_room_again(tmp_path, small_disk):
+    """Deliveries keep their own books on the same disk."""
+    endpoint = Endpoint()
+    with (
+        endpoint.receiver as receiver,
+        HookedServer(tmp_path, endpoint, settings=SMALL_SEGMENTS, data_dir=small_disk) as server,
+    ):
+        clients = [server.client(f"client-{number}", "alice") for number in range(20)]
+        filler = fill(server, small_disk)
+        for client in clients[:10]:
+            client.close()
+        for _ in range(20):
+            answer(server, 5)
+        filler.give_back()
+        wait_until(lambda: ready(server) == 200, "ready again")
+        wait_until(lambda: len(server.online()["alice"]) == 10, "the leavers have left")
+        server.prove(receiver)
+        server.crash()
+        server.start()
+        server.prove(receiver, still_open=())
+        for client in clients[10:]:
+            client.close()
