@@ -1,0 +1,115 @@
+//! The doors of MQTT, bound before anything is served, and the limits behind them.
+
+use std::net::SocketAddr;
+
+use super::StartError;
+use crate::config::{Config, MqttConfig};
+use crate::event_loop::{self, Bound, Door, Settings, TcpProbes};
+
+/// The MQTT side of a server: its doors, bound but not yet served.
+pub(super) struct Doors {
+    pub(super) by_worker: Vec<Vec<Bound>>,
+    pub(super) mqtt: Option<SocketAddr>,
+    pub(super) ws: Option<SocketAddr>,
+}
+
+impl Doors {
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+        let workers = worker_count(config.workers);
+        let mut doors = Self {
+            by_worker: (0..workers).map(|_| Vec::new()).collect(),
+            mqtt: None,
+            ws: None,
+        };
+        if let Some(address) = config.listen.mqtt {
+            doors.mqtt = Some(doors.bind("mqtt", address, Door::Tcp, &config.mqtt)?);
+        }
+        if let Some(address) = config.listen.ws {
+            doors.ws = Some(doors.bind("ws", address, Door::WebSocket, &config.mqtt)?);
+        }
+        Ok(doors)
+    }
+
+    fn bind(
+        &mut self,
+        key: &'static str,
+        address: SocketAddr,
+        door: Door,
+        settings: &MqttConfig,
+    ) -> Result<SocketAddr, StartError> {
+        let probes = TcpProbes {
+            idle_secs: narrow(settings.tcp_keep_alive_idle_secs),
+            interval_secs: narrow(settings.tcp_keep_alive_interval_secs),
+            count: settings.tcp_keep_alive_probes,
+        };
+        let backlog = i32::from(settings.listen_backlog);
+        let workers = self.by_worker.len();
+        let bound =
+            event_loop::bind(address, door, workers, backlog, probes).map_err(|source| {
+                StartError::Listen {
+                    key,
+                    address,
+                    source,
+                }
+            })?;
+        let real = bound.first().map_or(address, |bound| bound.address);
+        for (doors, bound) in self.by_worker.iter_mut().zip(bound) {
+            doors.push(bound);
+        }
+        Ok(real)
+    }
+}
+
+/// One event loop per core unless the settings say otherwise.
+fn worker_count(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        count => count,
+    }
+}
+
+pub(super) fn limits(settings: &MqttConfig) -> mqtt::Limits {
+    mqtt::Limits {
+        packet_bytes_max: settings.packet_bytes_max,
+        keep_alive_secs_max: settings.keep_alive_secs_max,
+        topic_levels_max: narrow(settings.topic_levels_max),
+        receive_max: settings.receive_max,
+        inflight_max: settings.inflight_max,
+        queue_messages_max: narrow(settings.queue_messages_max),
+        queue_bytes_max: narrow(settings.queue_bytes_max),
+        filters_per_packet_max: narrow(settings.filters_per_packet_max),
+    }
+}
+
+pub(super) fn settings(settings: &MqttConfig) -> Settings {
+    Settings {
+        connect_timeout_secs: narrow(settings.connect_timeout_secs),
+        connect_bytes_max: settings.connect_bytes_max,
+        outbound_bytes_max: settings.outbound_bytes_max,
+        subscriptions_per_session_max: narrow(settings.subscriptions_per_session_max),
+        connections_max: settings.connections_max,
+        mailbox_deliveries_max: settings.mailbox_deliveries_max,
+    }
+}
+
+/// A setting in the width that its user needs. Validation has seen to it that it fits; if it did
+/// not, the largest value would be the nearest to what was meant.
+fn narrow<From, To>(value: From) -> To
+where
+    To: TryFrom<From> + Bounded,
+{
+    To::try_from(value).unwrap_or(To::MAX)
+}
+
+/// Integers that have a largest value.
+trait Bounded {
+    const MAX: Self;
+}
+
+impl Bounded for u16 {
+    const MAX: Self = Self::MAX;
+}
+
+impl Bounded for u32 {
+    const MAX: Self = Self::MAX;
+}
