@@ -1,17 +1,28 @@
 //! `cargo xtask bench`: the project's promises about size and speed, measured and judged.
 //!
 //! `connections` holds the server against Mosquitto, socket by socket; `presence` fills one
-//! organisation with a million sessions and asks. Each prints a table that says PASS or FAIL
-//! per goal, and a missed goal is an exit code other than 0. Nothing here is linked into the
-//! server.
+//! organisation with a million sessions and asks; `journal` and `webhook` measure what it
+//! costs that events are written down and delivered. Each prints a table that says
+//! PASS or FAIL per goal, and a missed goal is an exit code other than 0. Nothing here is linked
+//! into the server.
 
+mod arrivals;
+mod callers;
 mod connections;
 mod http;
+mod journal;
 mod machine;
+mod optimised;
+mod packets;
+mod peer;
 mod presence;
 mod process;
+mod receiver;
 mod report;
 mod stats;
+mod verify;
+mod webhook;
+mod whosthere;
 
 use std::process::ExitCode;
 
@@ -32,6 +43,13 @@ enum Which {
     Connections(connections::Options),
     /// A million sessions in one organisation: memory, queries, and changes meanwhile
     Presence(presence::Options),
+    /// What CONNECT takes with the journal on, beside the same without one
+    Journal(journal::Options),
+    /// From a closed socket to the receiver; deliveries a second; a receiver that hangs
+    Webhook(webhook::Options),
+    /// Posts bodies from a file: what `webhook` is compared with
+    #[command(hide = true)]
+    Post(webhook::PostOptions),
 }
 
 /// Runs the benchmark that `args` (those after the word `bench`) ask for.
@@ -42,10 +60,18 @@ pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
         .unwrap_or_else(|| Which::Connections(connections::Options::default()));
     match which {
         Which::Connections(options) => conclude(connections::run(&options)),
-        Which::Presence(options) => match presence::rerun_optimised(&options) {
-            Some(outcome) => exit_code(outcome),
-            None => conclude(presence::run(&options)),
-        },
+        Which::Presence(options) => optimised(|| presence::run(&options)),
+        Which::Journal(options) => optimised(|| journal::run(&options)),
+        Which::Webhook(options) => optimised(|| webhook::run(&options)),
+        Which::Post(options) => exit_code(webhook::post(&options).map(|()| true)),
+    }
+}
+
+/// Runs a benchmark in an optimised program.
+fn optimised(run: impl FnOnce() -> anyhow::Result<Report>) -> ExitCode {
+    match optimised::rerun() {
+        Some(outcome) => exit_code(outcome),
+        None => conclude(run()),
     }
 }
 

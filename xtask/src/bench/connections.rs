@@ -8,23 +8,18 @@
 mod conversation;
 mod fleet;
 mod mosquitto;
-mod packets;
-mod peer;
 mod trial;
 mod verdict;
-mod verify;
 mod websocket;
-mod whosthere;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::{machine, report::Report};
+use super::{machine, report::Report, whosthere::Whosthere};
 use mosquitto::Mosquitto;
 use trial::{Measurement, measure};
-use whosthere::Whosthere;
 
 /// What to run.
 #[derive(Args)]

@@ -16,7 +16,6 @@ mod stopwatch;
 mod stream;
 mod verdict;
 
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -66,36 +65,6 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 
     measure(options, &mut report)?;
     Ok(report)
-}
-
-/// Runs the same command optimised: figures of an unoptimised index mean nothing.
-///
-/// `None` if this is the optimised program already.
-pub(crate) fn rerun_optimised(options: &Options) -> Option<Result<bool>> {
-    if !cfg!(debug_assertions) {
-        return None;
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "xtask",
-        "--",
-        "bench",
-        "presence",
-    ]);
-    command.arg(format!("--sessions={}", options.sessions));
-    command.arg(format!("--small={}", options.small));
-    command.arg(format!("--rate={}", options.rate));
-    Some(
-        command
-            .status()
-            .map(|status| status.success())
-            .map_err(Into::into),
-    )
 }
 
 /// Fills the organisation and asks it everything.

@@ -1,8 +1,11 @@
 //! What Linux says about the memory and the CPU time of a process.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Resident memory in bytes (`VmRSS`).
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
@@ -36,6 +39,42 @@ pub(crate) fn cpu_nanos(pid: u32) -> Result<u64> {
         sum += running.parse::<u64>()?;
     }
     Ok(sum)
+}
+
+/// As [`cpu_nanos`], by the names of the threads; threads of one name are summed.
+pub(crate) fn cpu_nanos_by_thread(pid: u32) -> Result<BTreeMap<String, u64>> {
+    let mut sums = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path();
+        let read = |file| fs::read_to_string(path.join(file));
+        // A thread may end between its listing and its reading.
+        let (Ok(name), Ok(text)) = (read("comm"), read("schedstat")) else {
+            continue;
+        };
+        let running = text.split_whitespace().next().context("empty schedstat")?;
+        *sums.entry(name.trim().to_owned()).or_default() += running.parse::<u64>()?;
+    }
+    Ok(sums)
+}
+
+/// Waits until a process does next to nothing for half a second.
+pub(crate) fn wait_until_idle(pid: u32) -> Result<()> {
+    const STEP: Duration = Duration::from_millis(500);
+    const IDLE_NANOS_MAX: u64 = 15_000_000;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut before = cpu_nanos(pid)?;
+    loop {
+        sleep(STEP);
+        let now = cpu_nanos(pid)?;
+        if now.saturating_sub(before) < IDLE_NANOS_MAX {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "the process does not come to rest"
+        );
+        before = now;
+    }
 }
 
 fn field_in_bytes(path: &str, name: &str) -> Result<u64> {

@@ -6,8 +6,9 @@
 
 use anyhow::Result;
 
+use super::super::packets;
 use super::Transport;
-use super::{packets, websocket};
+use super::websocket;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiting {

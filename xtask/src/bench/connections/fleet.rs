@@ -4,14 +4,15 @@
 //! no listen queue overflows and every server meets the same pressure.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
+use super::super::callers::open_stream;
 use super::Transport;
 use super::conversation::Conversation;
 
@@ -77,7 +78,8 @@ impl Fleet {
 
     fn add_client(&mut self) -> Result<()> {
         let number = self.clients.len();
-        let mut stream = open_stream(self.target, number).context("cannot open a connection")?;
+        let mut stream = open_stream(self.target, 1 + number / CLIENTS_PER_ADDRESS)
+            .context("cannot open a connection")?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
@@ -179,23 +181,3 @@ impl Client {
         }
     }
 }
-
-/// Begins to connect; beyond `CLIENTS_PER_ADDRESS` from 127.0.0.2, 127.0.0.3 and so on.
-fn open_stream(target: SocketAddr, number: usize) -> Result<TcpStream> {
-    let address = 1 + number / CLIENTS_PER_ADDRESS;
-    if address == 1 {
-        return Ok(TcpStream::connect(target)?);
-    }
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
-    let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, u8::try_from(address)?));
-    socket.bind(&SocketAddr::new(source, 0).into())?;
-    match socket.connect(&target.into()) {
-        Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => Err(error)?,
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
-}
-
-/// The answer of a socket that connects in the background (`EINPROGRESS`).
-const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();

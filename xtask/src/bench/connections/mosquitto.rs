@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::peer::{Addresses, Peer, Running};
+use super::super::peer::{Addresses, Peer, Running};
 
 /// A Mosquitto that was found and tried.
 pub(super) struct Mosquitto {

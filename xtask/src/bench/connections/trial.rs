@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::super::peer::Peer;
 use super::super::process;
 use super::Transport;
 use super::fleet::Fleet;
-use super::peer::Peer;
 
 /// Time for a server to finish what it does after the last SUBACK.
 const SETTLE: Duration = Duration::from_secs(2);

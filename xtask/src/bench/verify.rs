@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::super::http::Api;
+use super::http::Api;
 use super::whosthere::SECRET_KEY;
 
 /// The client that is asked about by name.

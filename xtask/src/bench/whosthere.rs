@@ -1,10 +1,12 @@
 //! The server of this repository as a peer, built with the release profile.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use super::peer::{Addresses, Peer, Running};
 use super::verify;
@@ -12,9 +14,15 @@ use super::verify;
 /// The key that the configuration below gives to the organisation.
 pub(super) const SECRET_KEY: &str = "sk_bench_0123456789abcdef0123456789abcdef";
 
+/// The key that signs what is posted to the webhook.
+pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 /// A built server.
+#[derive(Clone)]
 pub(super) struct Whosthere {
     program: PathBuf,
+    /// The end of its configuration.
+    settings: String,
 }
 
 impl Whosthere {
@@ -38,21 +46,55 @@ impl Whosthere {
         let program = messages.lines().filter_map(executable).next_back();
         Ok(Self {
             program: program.context("cargo names no executable")?.into(),
+            settings: String::new(),
         })
     }
+
+    /// The same with `settings` at the end of its configuration, where the organisation stands.
+    pub(super) fn with(&self, settings: &str) -> Self {
+        Self {
+            settings: settings.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    fn spawn_awaiting(
+        &self,
+        directory: TempDir,
+        awaited: impl FnOnce(&Addresses) -> Vec<SocketAddr>,
+    ) -> Result<Running> {
+        let addresses = Addresses::free()?;
+        let path = directory.path().join("whosthere.toml");
+        fs::write(&path, config(addresses) + &self.settings)?;
+        let mut command = Command::new(&self.program);
+        command.arg("serve").arg("--config").arg(&path);
+        command.current_dir(directory.path()).stdout(Stdio::null());
+        let awaited = awaited(&addresses);
+        Running::spawn(command, addresses, &awaited, directory)
+    }
+}
+
+/// What a webhook that listens at `address` needs in the configuration: signed, everything told.
+pub(super) fn webhook_settings(address: SocketAddr) -> String {
+    format!(
+        r#"
+[[org.webhook]]
+id = "main"
+url = "http://{address}/hook"
+secret = "{WEBHOOK_SECRET}"
+payload = "extended"
+
+[webhook]
+allow_addresses = ["127.0.0.0/8"]
+"#
+    )
 }
 
 impl Peer for Whosthere {
     fn start(&self) -> Result<Running> {
-        let addresses = Addresses::free()?;
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("whosthere.toml");
-        fs::write(&path, config(addresses))?;
-        let mut command = Command::new(&self.program);
-        command.arg("serve").arg("--config").arg(&path);
-        command.current_dir(directory.path()).stdout(Stdio::null());
-        let awaited = [addresses.tcp, addresses.websocket, addresses.http];
-        Running::spawn(command, addresses, &awaited, directory)
+        self.spawn_awaiting(tempfile::tempdir()?, |addresses| {
+            vec![addresses.tcp, addresses.websocket, addresses.http]
+        })
     }
 
     fn verify(&self, running: &Running, connection_count: usize) -> Result<()> {
