@@ -3,7 +3,8 @@
 //! Both servers run as fresh child processes and get the same connections from the same load
 //! generator, in turns: their figures of one round form a pair, so that what the machine does
 //! at the time falls on both. Per connection there is one CONNECT, one SUBSCRIBE and no
-//! message. The generator lives in this process, and its own costs are not counted.
+//! message. Whosthere writes its journal and its views as it does by default; what a webhook adds
+//! is shown beside. The generator lives in this process, and its own costs are not counted.
 
 mod conversation;
 mod fleet;
@@ -19,7 +20,7 @@ use clap::Args;
 
 use super::{machine, report::Report, whosthere::Whosthere};
 use mosquitto::Mosquitto;
-use trial::{Measurement, measure};
+use trial::{Measurement, measure, measure_with_webhook};
 
 /// What to run.
 #[derive(Args)]
@@ -73,10 +74,11 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let mosquitto = Mosquitto::find(&options.mosquitto)?;
     let whosthere = Whosthere::build()?;
 
-    let (mut tcp, mut websocket) = (Vec::new(), Vec::new());
+    let (mut tcp, mut websocket, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds {
         let pair = |transport| measure_pair(options, round, transport, &whosthere, &mosquitto);
         tcp.push(pair(Transport::Tcp)?);
+        told.push(measure_with_webhook(&whosthere, options.connections)?);
         websocket.push(pair(Transport::WebSocket)?);
     }
 
@@ -88,6 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         format!("{} x {} rounds", options.connections, options.rounds),
     );
     verdict::judge(&mut report, Transport::Tcp, &tcp, true);
+    verdict::note_webhook(&mut report, &tcp, &told);
     verdict::judge(
         &mut report,
         Transport::WebSocket,

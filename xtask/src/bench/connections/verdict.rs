@@ -8,8 +8,9 @@ use super::{Pair, Transport};
 /// An idle connection may need this share of Mosquitto's memory.
 const MEMORY_SHARE_MAX: f64 = 0.25;
 
-/// CONNECT and SUBSCRIBE may need this share of Mosquitto's CPU time.
-const CPU_SHARE_MAX: f64 = 0.9;
+/// CONNECT and SUBSCRIBE may need this share of Mosquitto's CPU time, with the journal and its
+/// views, for which Mosquitto has no like.
+const CPU_SHARE_MAX: f64 = 1.0;
 
 /// Adds the medians of `pairs`; `like_for_like` is false where Mosquitto's side ran over TCP.
 pub(super) fn judge(
@@ -37,7 +38,7 @@ pub(super) fn judge(
     );
 
     let cpu = Comparison::of(pairs, |m| m.cpu_micros);
-    let name = format!("{name}: CPU us per CONNECT+SUBSCRIBE");
+    let name = format!("{name}: CPU us per CONNECT+SUBSCRIBE, journal and views on");
     let measured = format!(
         "{:.1}, {peer} {:.1}, ratio {:.2}",
         cpu.ours, cpu.theirs, cpu.ratio
@@ -47,12 +48,24 @@ pub(super) fn judge(
             report.goal(
                 name,
                 measured,
-                format!("<= {CPU_SHARE_MAX}"),
+                format!("<= {CPU_SHARE_MAX:.1}"),
                 cpu.ratio <= CPU_SHARE_MAX,
             );
         }
         Transport::WebSocket => report.note(name, measured),
     }
+}
+
+/// Adds what a webhook costs on top, from runs beside the `pairs` over TCP.
+pub(super) fn note_webhook(report: &mut Report, pairs: &[Pair], with_webhook: &[f64]) {
+    let more = pairs.iter().zip(with_webhook);
+    let more: Vec<f64> = more
+        .map(|(pair, with)| with - pair.ours.cpu_micros)
+        .collect();
+    report.note(
+        "TCP: CPU us that a webhook adds per CONNECT",
+        format!("{:.1}", median(&more)),
+    );
 }
 
 /// Medians of both sides, and of the ratios within the pairs.
