@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: the project's promises about size and speed, measured and judged.
 //!
 //! `connections` holds the server against Mosquitto, socket by socket; `presence` fills one
-//! organisation with a million sessions and asks; `journal` and `webhook` measure what it
-//! costs that events are written down and delivered. Each prints a table that says
+//! organisation with a million sessions and asks; `journal`, `webhook` and `restart` measure what
+//! it costs that events are written down, delivered and found again. Each prints a table that says
 //! PASS or FAIL per goal, and a missed goal is an exit code other than 0. Nothing here is linked
 //! into the server.
 
@@ -19,6 +19,7 @@ mod presence;
 mod process;
 mod receiver;
 mod report;
+mod restart;
 mod stats;
 mod verify;
 mod webhook;
@@ -47,6 +48,8 @@ enum Which {
     Journal(journal::Options),
     /// From a closed socket to the receiver; deliveries a second; a receiver that hangs
     Webhook(webhook::Options),
+    /// The time to a ready server after a crash with a million sessions open
+    Restart(restart::Options),
     /// Posts bodies from a file: what `webhook` is compared with
     #[command(hide = true)]
     Post(webhook::PostOptions),
@@ -63,6 +66,7 @@ pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
         Which::Presence(options) => optimised(|| presence::run(&options)),
         Which::Journal(options) => optimised(|| journal::run(&options)),
         Which::Webhook(options) => optimised(|| webhook::run(&options)),
+        Which::Restart(options) => optimised(|| restart::run(&options)),
         Which::Post(options) => exit_code(webhook::post(&options).map(|()| true)),
     }
 }

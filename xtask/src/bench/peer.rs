@@ -50,7 +50,7 @@ impl Addresses {
 pub(super) struct Running {
     child: Child,
     pub(super) addresses: Addresses,
-    _directory: TempDir,
+    directory: Option<TempDir>,
 }
 
 impl Running {
@@ -68,7 +68,7 @@ impl Running {
         let mut running = Self {
             child,
             addresses,
-            _directory: directory,
+            directory: Some(directory),
         };
         let deadline = Instant::now() + START_TIMEOUT;
         for address in awaited {
@@ -88,6 +88,13 @@ impl Running {
     /// The process id.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Kills the process and gives its directory back.
+    pub(super) fn kill(mut self) -> Result<TempDir> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.directory.take().context("the directory is gone")
     }
 }
 

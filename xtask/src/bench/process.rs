@@ -12,6 +12,11 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
     field_in_bytes(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
+/// The most resident memory that it has had, in bytes (`VmHWM`).
+pub(crate) fn peak_resident_bytes(pid: u32) -> Result<u64> {
+    field_in_bytes(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
 /// Resident memory in bytes with shared pages divided among those who share them.
 /// `None` where the kernel does not let us look.
 pub(crate) fn proportional_bytes(pid: u32) -> Option<u64> {

@@ -58,6 +58,11 @@ impl Whosthere {
         }
     }
 
+    /// Starts a process in `directory`, which may have data of a former one, and returns at once.
+    pub(super) fn spawn(&self, directory: TempDir) -> Result<Running> {
+        self.spawn_awaiting(directory, |_| Vec::new())
+    }
+
     fn spawn_awaiting(
         &self,
         directory: TempDir,
