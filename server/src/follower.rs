@@ -19,13 +19,20 @@ use crate::bell::Bell;
 use crate::clock::unix_ms;
 
 /// Facts read at a time.
-const FACTS_PER_READ: usize = 1_024;
+const FACTS_PER_READ: usize = 256;
+
+/// Facts are folded at most this often: an event waits so long at most, and a rush of commits wakes
+/// nobody for each.
+const FOLD_EVERY: Duration = Duration::from_micros(500);
+
+/// The views rest when nothing has happened for this long.
+const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// The views are written this often, or
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
 /// after so many facts.
-const FLUSH_FACTS: u64 = 4_096;
+const FLUSH_FACTS: u64 = 1_024;
 
 /// How often the journal and the views are looked after.
 const CARE_EVERY: Duration = Duration::from_secs(5);
@@ -75,6 +82,7 @@ impl Follower {
             is_stopping: Arc::clone(&is_stopping),
             unflushed: 0,
             flushed_at: Instant::now(),
+            is_rested: true,
         };
         let mut care = Care {
             maintenance: parts.maintenance,
@@ -128,6 +136,8 @@ struct Fold {
     is_stopping: Arc<AtomicBool>,
     unflushed: u64,
     flushed_at: Instant,
+    /// Nothing was folded since the views rested.
+    is_rested: bool,
 }
 
 impl Fold {
@@ -141,10 +151,13 @@ impl Fold {
                 self.flush();
             }
             match has_folded {
-                true => {}
+                // What is committed meanwhile is folded together.
+                true => std::thread::sleep(FOLD_EVERY),
                 false if is_last => break,
                 false if self.unflushed > 0 => self.committed.wait(FLUSH_EVERY),
-                false => self.committed.wait(CARE_EVERY),
+                false if self.is_rested => self.committed.wait(CARE_EVERY),
+                false if self.flushed_at.elapsed() >= REST_AFTER => self.rest(),
+                false => self.committed.wait(REST_AFTER),
             }
         }
         if let Err(error) = self.views.lock().settle() {
@@ -181,7 +194,16 @@ impl Fold {
         position > from
     }
 
+    /// Nothing has happened for a while: memory that a rush took is given back.
+    fn rest(&mut self) {
+        self.is_rested = true;
+        if let Err(error) = self.views.lock().rest() {
+            tracing::error!(%error, "failed to settle the views, trying again later");
+        }
+    }
+
     fn flush(&mut self) {
+        self.is_rested = false;
         self.flushed_at = Instant::now();
         match self.views.lock().flush() {
             Ok(()) => self.unflushed = 0,

@@ -6,11 +6,15 @@
 //! hides it. No I/O.
 
 use journal::{Position, SessionId};
+use smallvec::SmallVec;
 
 use crate::{Event, Kind};
 
 /// How many open sessions of a user are known by name; 16 bytes each.
 pub(crate) const NAMED_MAX: usize = 16;
+
+/// Sessions by name; most users have one, which takes no allocation.
+pub(crate) type Named = SmallVec<[SessionId; 1]>;
 
 /// The state of a user after an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(crate) struct User {
     /// Logged out, and not connected since.
     pub(crate) push_suspended: bool,
     /// The open sessions that are known by name.
-    pub(crate) named: Vec<SessionId>,
+    pub(crate) named: Named,
     /// How many more are open.
     pub(crate) unnamed: u32,
 }
@@ -108,7 +112,7 @@ impl User {
     }
 
     /// Reads what [`Self::named_bytes`] wrote.
-    pub(crate) fn named_from(bytes: &[u8]) -> Vec<SessionId> {
+    pub(crate) fn named_from(bytes: &[u8]) -> Named {
         let (sessions, _) = bytes.as_chunks();
         sessions.iter().copied().map(SessionId).collect()
     }
@@ -167,7 +171,9 @@ mod tests {
 
     #[test]
     fn names_survive_their_bytes() {
-        let named = vec![SessionId([1; 16]), SessionId([2; 16])];
+        let named: Named = [SessionId([1; 16]), SessionId([2; 16])]
+            .into_iter()
+            .collect();
         let user = User {
             named: named.clone(),
             ..User::default()

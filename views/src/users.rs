@@ -6,7 +6,7 @@
 //! changes. Until its slice comes, a user's row is behind; the history, which is written with every
 //! flush, has what is missing, and [`Users::merged`] says from where on.
 //!
-//! In memory are at most 64 flushes' worth of changed users (262,144 at 4,096 events a flush), and
+//! In memory are at most 64 flushes' worth of changed users (65,536 at 1,024 events a flush), and
 //! [`SETTLED_MAX`] more whose rows are up to date; each takes about 150 bytes.
 
 use std::collections::VecDeque;

@@ -56,7 +56,7 @@ impl Views {
     }
 
     fn load(path: &Path, connection: Connection) -> rusqlite::Result<Self> {
-        connection.pragma_update(None, "cache_size", -32_768)?;
+        connection.pragma_update(None, "cache_size", -1_024)?;
         let progress = progress::read(&connection)?;
         let orgs = people::read_orgs(&connection)?;
         let tables = history::tables(&connection)?;
@@ -169,7 +169,7 @@ impl Views {
 
     /// Writes what was folded since the last flush, in one transaction.
     ///
-    /// Meant to be called every 200 ms or 4,096 facts, whichever comes first.
+    /// Meant to be called every 200 ms or 1,024 facts, whichever comes first.
     ///
     /// # Errors
     /// Nothing was written; everything stays in memory for the next flush.
@@ -196,6 +196,22 @@ impl Views {
             self.write(slice)?;
         }
         Ok(checkpoint::truncate(&self.connection)?)
+    }
+
+    /// For when nothing has happened for a while: settles, and gives back the memory that a busy
+    /// time took. What is asked for later is looked up on the disk.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle); no memory has been given back then.
+    pub fn rest(&mut self) -> Result<(), FlushError> {
+        self.settle()?;
+        let mut memory = self.shared.write();
+        memory.users = Users::new(memory.users.merged());
+        let end = memory.tail.end();
+        memory.tail = Tail::new(end);
+        drop(memory);
+        self.connection.flush_prepared_statement_cache();
+        Ok(self.connection.execute_batch("PRAGMA shrink_memory")?)
     }
 
     /// One transaction: history, new organisations, the next `slice` users, the position.

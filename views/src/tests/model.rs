@@ -71,6 +71,7 @@ enum Act {
     Fold(Fact),
     Flush,
     Settle,
+    Rest,
     /// The process dies: what was not flushed is folded again.
     Crash,
 }
@@ -91,6 +92,7 @@ fn act() -> impl Strategy<Value = Act> {
         20 => fact.prop_map(Act::Fold),
         2 => Just(Act::Flush),
         1 => Just(Act::Settle),
+        1 => Just(Act::Rest),
         2 => Just(Act::Crash),
     ]
 }
@@ -113,6 +115,7 @@ proptest! {
                 }
                 Act::Flush => views.flush().unwrap(),
                 Act::Settle => views.settle().unwrap(),
+                Act::Rest => views.rest().unwrap(),
                 Act::Crash => {
                     drop(views);
                     views = open(&folder.file());
