@@ -70,7 +70,7 @@ async fn record(state: &AppState, org: OrgIndex, username: String) -> Result<Rec
     let org = state.accounts.org_id(org).to_owned();
     let facts = state
         .readers
-        .ask(move |reader| reader.user(&org, &username))
+        .look_up(move |reader| reader.user(&org, &username))
         .await?;
     Ok(facts.map_or_else(Record::default, |facts| Record {
         push_suspended: facts.push_suspended,
