@@ -10,7 +10,7 @@ use journal::Position;
 use views::{DeliveryError, EventId, Revival};
 use webhook::lane::Event as LaneEvent;
 
-use super::{Runner, hash};
+use super::{EVENTS_PER_READ, Runner, hash};
 use crate::clock::unix_ms;
 use crate::webhooks::{Command, Replay, Shared};
 
@@ -19,9 +19,6 @@ const REVIVED_AT_ONCE: usize = 1_000;
 
 /// Most delivered events that one command sends again.
 const REPLAY_MAX: usize = 100_000;
-
-/// Events read from the views at a time.
-const EVENTS_PER_READ: usize = 512;
 
 impl Runner {
     pub(super) fn obey(&mut self, command: Command) {
