@@ -87,9 +87,9 @@ pub(super) async fn replay(
 }
 
 /// `POST /v2/webhooks/{id}/test`
-pub(super) async fn test(Named(hook): Named) -> Response {
-    let outcome = hook.test().await;
-    json_response(to_json(&TestResult::new(&outcome)).into())
+pub(super) async fn test(Named(hook): Named) -> Result<Response, Problem> {
+    let outcome = hook.test().await.ok_or(Problem::TestUnderWay)?;
+    Ok(json_response(to_json(&TestResult::new(&outcome)).into()))
 }
 
 /// `POST /v2/webhooks/{id}/enable`: nothing changes if it was not disabled.

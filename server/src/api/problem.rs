@@ -40,6 +40,8 @@ pub(super) enum Problem {
     LargeBody { bytes_max: u64 },
     /// As many long listings as allowed are under way.
     TooManyListings,
+    /// The endpoint is being tested already.
+    TestUnderWay,
     /// The server is starting or stopping.
     NotReady(Phase),
     /// The journal cannot be written.
@@ -83,6 +85,7 @@ impl Problem {
                 "too-many-listings",
                 "Too many long listings",
             ),
+            Self::TestUnderWay => (S::TOO_MANY_REQUESTS, "test-under-way", "Test under way"),
             Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::Journal => (S::SERVICE_UNAVAILABLE, "journal", "Journal not writable"),
             Self::Storage => (S::SERVICE_UNAVAILABLE, "storage", "Storage not usable"),
@@ -116,6 +119,7 @@ impl Problem {
             Self::TooManyListings => "Too many long listings are under way. Try again, or ask \
                                       for pages with `limit`."
                 .into(),
+            Self::TestUnderWay => "Another test of this endpoint waits for its answer.".into(),
             Self::NotReady(Phase::Stopping) => "The server is stopping.".into(),
             Self::NotReady(_) => "The server is starting.".into(),
             Self::Journal => "The journal cannot be written now, so no session can begin or end. \
@@ -132,9 +136,11 @@ impl Problem {
         let one_second = HeaderValue::from_static("1");
         match self {
             Self::NoKey => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            Self::TooManyListings | Self::NotReady(_) | Self::Journal | Self::Storage => {
-                Some((header::RETRY_AFTER, one_second))
-            }
+            Self::TooManyListings
+            | Self::TestUnderWay
+            | Self::NotReady(_)
+            | Self::Journal
+            | Self::Storage => Some((header::RETRY_AFTER, one_second)),
             // What is left of the body would be taken for the next request.
             Self::SlowBody | Self::LargeBody { .. } => {
                 Some((header::CONNECTION, HeaderValue::from_static("close")))

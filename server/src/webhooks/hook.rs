@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 use views::{DeadLetters, Deliveries, DeliveryCursor, DeliveryError, EventId};
@@ -71,6 +71,8 @@ pub struct Hook {
     pub(super) shape: Shape,
     deliveries: Arc<Mutex<Deliveries>>,
     commands: mpsc::Sender<Command>,
+    /// Has one place: a test holds it.
+    testing: Semaphore,
 }
 
 /// What a [`Hook`] is made of.
@@ -162,6 +164,7 @@ impl Hook {
             shape: parts.shape,
             deliveries: parts.deliveries,
             commands,
+            testing: Semaphore::new(1),
         };
         (Arc::new(hook), received)
     }
@@ -184,7 +187,9 @@ impl Hook {
     }
 
     /// Sends the receiver one event made up for it, whatever the state, and says what became of it.
-    pub async fn test(&self) -> Outcome {
+    /// `None` while another test is under way: one at a time, so that tests cannot flood it.
+    pub async fn test(&self) -> Option<Outcome> {
+        let _alone = self.testing.try_acquire().ok()?;
         let now_ms = unix_ms();
         let id = random_id();
         let event = StatusEvent {
@@ -205,7 +210,7 @@ impl Hook {
             protocol: 5,
         };
         let body = event.to_json(self.shape);
-        self.endpoint.deliver(id, body, now_ms).await
+        Some(self.endpoint.deliver(id, body, now_ms).await)
     }
 
     /// Sends events again; answers how many, once they are queued for good. 0 if the server stops.

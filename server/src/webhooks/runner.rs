@@ -6,8 +6,10 @@
 //! first lane nor is lost with the process.
 
 mod again;
+mod report;
+mod settled;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +19,18 @@ use journal::Position;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use views::{DeadLetter, Disabled, Reader};
+use views::{DeadLetter, Disabled, EventId, Reader};
 use webhook::lane::{
-    Attempt, DeadReason, Dispatcher, EndpointState, Event as LaneEvent, LaneSettings, Settlement,
+    Attempt, Dispatcher, EndpointState, Event as LaneEvent, LaneSettings, Settlement,
 };
 use webhook::level::{Level, LevelEvent, LevelFilter};
 use webhook::outcome::Outcome;
 
 use super::bonds::Bonds;
 use super::metrics::EndpointMetrics;
-use super::{Command, Hook, HookState, Shared, StartError, message};
+use super::{Command, Hook, Shared, StartError, message};
 use crate::clock::{SteadyClock, unix_ms};
+use report::error_text;
 
 /// Events read from the views at a time.
 const EVENTS_PER_READ: usize = 512;
@@ -73,6 +76,8 @@ pub(super) struct Runner {
     again: Dispatcher<Shared>,
     /// Numbers for what is sent again: those lanes count on each being used once.
     next_again: u64,
+    /// What is in that lane.
+    queued_again: HashSet<EventId>,
     flights: JoinSet<Flight>,
     /// The next position to read.
     next: Position,
@@ -123,6 +128,7 @@ impl Runner {
                 seed ^ 1,
             ),
             next_again: 1,
+            queued_again: HashSet::new(),
             flights: JoinSet::new(),
             next: floor,
             passed: VecDeque::new(),
@@ -332,31 +338,6 @@ impl Runner {
         }
     }
 
-    fn count(&self, outcome: &Outcome, event: &Shared, now_ms: u64) {
-        let metrics = &self.parts.metrics;
-        let error = error_text(outcome);
-        match &error {
-            None => {
-                metrics.delivered.inc();
-                let late_ms = now_ms.saturating_sub(event.at_ms);
-                metrics.latency.observe(late_ms as f64 / 1_000.0);
-            }
-            Some(_) => metrics.count_failure(match outcome {
-                Outcome::Refused { .. } => "refused",
-                Outcome::Gone => "gone",
-                _ => "down",
-            }),
-        }
-        self.parts.hook.update(|status| {
-            status.attempts += 1;
-            if error.is_none() {
-                status.delivered += 1;
-                status.last_delivered_ms = Some(now_ms);
-            }
-            status.last_error = error;
-        });
-    }
-
     /// 410: nothing is tried any more until somebody enables the endpoint again.
     fn note_gone(&mut self, at_ms: u64) {
         let key = self.parts.hook.key();
@@ -375,125 +356,6 @@ impl Runner {
         self.main.disable();
         self.again.disable();
         self.parts.metrics.disabled.set(1);
-    }
-
-    // === settled ===
-
-    fn bury(&mut self, lane: Lane, letter: webhook::lane::DeadLetter<Shared>, why: &str) {
-        let last_error = match letter.reason {
-            DeadReason::Refused { status } => format!("refused with status {status}"),
-            DeadReason::Expired => why.to_owned(),
-        };
-        let position = match lane {
-            Lane::Main => letter.position,
-            Lane::Again => u64::MAX,
-        };
-        tracing::warn!(
-            endpoint = self.parts.hook.key(),
-            event.id = %letter.payload.id(),
-            reason = last_error,
-            "an event is given up"
-        );
-        self.parts.metrics.dead_letters.inc();
-        let letter = DeadLetter {
-            event: (*letter.payload).clone(),
-            attempts: letter.tries,
-            buried_at_ms: unix_ms(),
-            last_error,
-        };
-        self.unburied.push((position, letter));
-        self.bury_all();
-    }
-
-    /// Writes down what was given up; what fails is tried again, and the floor waits for it.
-    fn bury_all(&mut self) {
-        let hook = &self.parts.hook;
-        let mut deliveries = hook.deliveries();
-        self.unburied
-            .retain(|(_, letter)| match deliveries.bury(hook.key(), letter) {
-                Ok(()) => false,
-                Err(error) => {
-                    tracing::error!(%error, endpoint = hook.key(), "failed to keep a dead letter");
-                    true
-                }
-            });
-    }
-
-    fn unpark(&self, event: &Shared) {
-        let hook = &self.parts.hook;
-        if let Err(error) = hook.deliveries().unpark(hook.key(), event.id()) {
-            // It is sent once more after the next start.
-            tracing::error!(%error, endpoint = hook.key(), "failed to forget a delivered event");
-        }
-    }
-
-    /// Everything before this position is settled and need not be read again.
-    fn floor(&mut self) -> Position {
-        let held = self.filter.oldest_held();
-        let passed = self.passed.iter().map(|passed| passed.position).min();
-        let unburied = self.unburied.iter().map(|(position, _)| *position).min();
-        let unsettled = [held, passed, unburied].into_iter().flatten().min();
-        let settled = self.main.floor();
-        let floor = unsettled.map_or(settled, |position| settled.min(position - 1));
-        Position(self.bonds.before(floor))
-    }
-
-    fn save(&mut self) {
-        self.save_at = Instant::now() + SAVE_EVERY;
-        self.parts.hook.endpoint().close_idle();
-        if !self.unburied.is_empty() {
-            self.bury_all();
-        }
-        let floor = self.floor();
-        if floor == self.saved {
-            return;
-        }
-        let hook = &self.parts.hook;
-        let saved = hook.deliveries().set_floors(&[(hook.key(), floor)]);
-        match saved {
-            Ok(()) => self.saved = floor,
-            Err(error) => {
-                tracing::error!(%error, endpoint = hook.key(), "failed to note what is delivered");
-            }
-        }
-    }
-
-    fn report(&mut self) {
-        let floor = self.main.floor();
-        while self
-            .waiting
-            .front()
-            .is_some_and(|(position, _)| *position <= floor)
-        {
-            self.waiting.pop_front();
-        }
-        let unread = self.parts.folded.borrow().0.saturating_sub(self.next.0);
-        let held = self.main.len() + self.again.len() + self.filter.held_len() + self.passed.len();
-        let backlog = unread + held as u64;
-        let (state, paused_until_ms) = match self.main.state() {
-            EndpointState::Open => (HookState::Open, None),
-            EndpointState::Paused { until_ms, .. } => (HookState::Paused, Some(until_ms)),
-            EndpointState::Disabled => (HookState::Disabled, None),
-        };
-        let oldest_waiting_ms = self.waiting.front().map(|(_, at_ms)| *at_ms);
-        self.parts.hook.update(|status| {
-            status.state = state;
-            status.paused_until_ms = paused_until_ms;
-            status.backlog = backlog;
-            status.oldest_waiting_ms = oldest_waiting_ms;
-        });
-        let backlog = i64::try_from(backlog).unwrap_or(i64::MAX);
-        self.parts.metrics.backlog.set(backlog);
-    }
-}
-
-/// Why an attempt failed; `None` if it did not.
-fn error_text(outcome: &Outcome) -> Option<String> {
-    match outcome {
-        Outcome::Delivered { .. } => None,
-        Outcome::Down { why, .. } => Some(why.to_string()),
-        Outcome::Refused { status } => Some(format!("refused with status {status}")),
-        Outcome::Gone => Some("gone: status 410".to_owned()),
     }
 }
 

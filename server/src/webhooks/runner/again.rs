@@ -100,6 +100,22 @@ impl Runner {
         to_ms: u64,
         is_wanted: impl Fn(&views::Event) -> bool,
     ) -> Result<usize, DeliveryError> {
+        // It may read all of the history: the runtime's other tasks go on elsewhere meanwhile.
+        let found = tokio::task::block_in_place(|| self.find_delivered(from_ms, to_ms, is_wanted));
+        let hook = Arc::clone(&self.parts.hook);
+        for event in &found {
+            hook.deliveries().park(hook.key(), event, 0, unix_ms())?;
+            self.send_again(Arc::clone(event));
+        }
+        Ok(found.len())
+    }
+
+    fn find_delivered(
+        &self,
+        from_ms: u64,
+        to_ms: u64,
+        is_wanted: impl Fn(&views::Event) -> bool,
+    ) -> Vec<Shared> {
         let floor = self.main.floor();
         let mut next = Position(0);
         let mut found = Vec::new();
@@ -119,15 +135,14 @@ impl Runner {
             }));
         }
         found.truncate(REPLAY_MAX);
-        let hook = Arc::clone(&self.parts.hook);
-        for event in &found {
-            hook.deliveries().park(hook.key(), event, 0, unix_ms())?;
-            self.send_again(Arc::clone(event));
-        }
-        Ok(found.len())
+        found
     }
 
+    /// Queues an event, unless it is queued already: whoever asks twice gets it once.
     pub(super) fn send_again(&mut self, event: Shared) {
+        if !self.queued_again.insert(event.id()) {
+            return;
+        }
         let pushed = self.again.push(LaneEvent {
             position: self.next_again,
             user: hash(&event.username),
