@@ -6,11 +6,11 @@
 //! first lane nor is lost with the process.
 
 mod again;
+mod flight;
 mod report;
 mod settled;
 
 use std::collections::{HashSet, VecDeque};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +29,9 @@ use webhook::outcome::Outcome;
 use super::bonds::Bonds;
 use super::metrics::EndpointMetrics;
 use super::{Command, Hook, Shared, StartError, message};
-use crate::clock::{SteadyClock, unix_ms};
-use report::error_text;
+use crate::clock::SteadyClock;
+use flight::{Flight, Landed, MainLane};
+use report::{Tally, error_text};
 
 /// Events read from the views at a time.
 const EVENTS_PER_READ: usize = 512;
@@ -65,20 +66,19 @@ enum Lane {
 
 type Passed = LevelEvent<CompactString, Shared>;
 
-type Flight = (Lane, Attempt<Shared>, Outcome);
-
 pub(super) struct Runner {
     parts: Parts,
     /// For the lanes, whose time must not run backwards.
     clock: SteadyClock,
     filter: LevelFilter<CompactString, Shared>,
-    main: Dispatcher<Shared>,
+    main: Arc<MainLane>,
     again: Dispatcher<Shared>,
     /// Numbers for what is sent again: those lanes count on each being used once.
     next_again: u64,
     /// What is in that lane.
     queued_again: HashSet<EventId>,
-    flights: JoinSet<Flight>,
+    flights: JoinSet<Option<Landed>>,
+    tally: Tally,
     /// The next position to read.
     next: Position,
     /// Events that the filter let pass and the lane has no room for yet.
@@ -119,7 +119,7 @@ impl Runner {
         let mut runner = Self {
             clock: SteadyClock::start(),
             filter: LevelFilter::new(parts.level, parts.held_max),
-            main: Dispatcher::new(parts.lane.clone(), seed),
+            main: Arc::new(MainLane::new(parts.lane.clone(), seed)),
             again: Dispatcher::new(
                 LaneSettings {
                     waiting_max: usize::MAX,
@@ -130,6 +130,10 @@ impl Runner {
             next_again: 1,
             queued_again: HashSet::new(),
             flights: JoinSet::new(),
+            tally: Tally {
+                hook: Arc::clone(&parts.hook),
+                metrics: parts.metrics.clone(),
+            },
             next: floor,
             passed: VecDeque::new(),
             bonds: Bonds::default(),
@@ -140,7 +144,7 @@ impl Runner {
             drain_until: None,
             parts,
         };
-        runner.main.skip(floor.0);
+        runner.main.lock().skip(floor.0);
         if is_disabled {
             runner.disable();
         }
@@ -163,6 +167,7 @@ impl Runner {
                 Some(landed) = self.flights.join_next() => {
                     self.land_all(landed);
                 }
+                () = self.main.attention.notified() => {}
                 Ok(()) = self.parts.folded.changed() => {}
                 Some(command) = self.parts.commands.recv() => self.obey(command),
                 Ok(()) = self.parts.stopping.changed() => {
@@ -183,7 +188,7 @@ impl Runner {
             return false;
         };
         let is_up_to_date = self.next >= *self.parts.folded.borrow();
-        let is_idle = self.main.is_empty() && self.again.is_empty() && is_up_to_date;
+        let is_idle = self.main.lock().is_empty() && self.again.is_empty() && is_up_to_date;
         is_idle || self.is_stuck(until) || Instant::now() >= until
     }
 
@@ -196,13 +201,13 @@ impl Runner {
                 || lane.state() != EndpointState::Open
                 || lane.next_wakeup().is_none_or(|at_ms| at_ms > until_ms)
         };
-        self.flights.is_empty() && can_wait(&self.main) && can_wait(&self.again)
+        self.flights.is_empty() && can_wait(&self.main.lock()) && can_wait(&self.again)
     }
 
     fn wake_at(&self) -> Instant {
         let now_ms = self.clock.now_ms();
         let next_ms = [
-            self.main.next_wakeup(),
+            self.main.lock().next_wakeup(),
             self.again.next_wakeup(),
             self.filter.next_wakeup(),
         ];
@@ -222,7 +227,7 @@ impl Runner {
         self.move_passed();
         while self.next < *self.parts.folded.borrow()
             && self.passed.is_empty()
-            && self.main.wants_more()
+            && self.main.lock().wants_more()
         {
             let (org, next) = (self.parts.hook.org(), self.next);
             let page = self.parts.reader.events_from(org, next, EVENTS_PER_READ);
@@ -245,9 +250,11 @@ impl Runner {
                 });
             }
             self.next = page.next;
-            self.main.skip(page.next.0);
+            self.main.lock().skip(page.next.0);
             self.move_passed();
         }
+        let is_unread = self.next < *self.parts.folded.borrow() || !self.passed.is_empty();
+        self.main.note_unread(is_unread);
     }
 
     /// Moves what the filter lets pass into the lane, as far as there is room. The rest stays here,
@@ -258,12 +265,13 @@ impl Runner {
         }
         self.passed
             .extend(std::iter::from_fn(|| self.filter.poll_passed()));
-        while !self.main.is_full()
+        let mut lane = self.main.lock();
+        while !lane.is_full()
             && let Some(passed) = self.passed.pop_front()
         {
             let (position, at_ms) = (passed.position, passed.at_ms);
             self.waiting.push_back((position, at_ms));
-            let pushed = self.main.push(LaneEvent {
+            let pushed = lane.push(LaneEvent {
                 position,
                 user: hash(&passed.user),
                 generated_at_ms: at_ms,
@@ -277,38 +285,46 @@ impl Runner {
 
     fn start_attempts(&mut self) {
         let now_ms = self.clock.now_ms();
-        while let Some(letter) = self.main.poll_expired(now_ms) {
+        while let Some(letter) = self.next_expired(now_ms) {
             self.bury(Lane::Main, letter, "it got too old");
         }
         while let Some(letter) = self.again.poll_expired(now_ms) {
             self.bury(Lane::Again, letter, "it got too old");
         }
-        while let Some(attempt) = self.main.poll(now_ms) {
-            self.flights.spawn(self.fly(Lane::Main, attempt));
+        while let Some(attempt) = self.next_attempt(now_ms) {
+            self.launch(Lane::Main, attempt);
         }
         while let Some(attempt) = self.again.poll(now_ms) {
-            self.flights.spawn(self.fly(Lane::Again, attempt));
+            self.launch(Lane::Again, attempt);
         }
     }
 
-    fn fly(
-        &self,
-        lane: Lane,
-        attempt: Attempt<Shared>,
-    ) -> impl Future<Output = Flight> + Send + use<> {
-        let hook = Arc::clone(&self.parts.hook);
-        async move {
-            let (id, body) = message::of(attempt.payload(), hook.shape);
-            let outcome = hook.endpoint().deliver(id, body, unix_ms()).await;
-            (lane, attempt, outcome)
-        }
+    // These give the lane back before what they found is dealt with.
+
+    fn next_expired(&self, now_ms: u64) -> Option<webhook::lane::DeadLetter<Shared>> {
+        self.main.lock().poll_expired(now_ms)
     }
 
-    fn land_all(&mut self, first: Result<Flight, tokio::task::JoinError>) {
+    fn next_attempt(&self, now_ms: u64) -> Option<Attempt<Shared>> {
+        self.main.lock().poll(now_ms)
+    }
+
+    fn launch(&mut self, lane: Lane, attempt: Attempt<Shared>) {
+        let flight = Flight {
+            hook: Arc::clone(&self.parts.hook),
+            main: Arc::clone(&self.main),
+            tally: self.tally.clone(),
+            clock: self.clock,
+        };
+        self.flights.spawn(flight.fly(lane, attempt));
+    }
+
+    fn land_all(&mut self, first: Result<Option<Landed>, tokio::task::JoinError>) {
         let mut landed = Some(first);
         while let Some(result) = landed {
             match result {
-                Ok((lane, attempt, outcome)) => self.land(lane, attempt, &outcome),
+                Ok(Some((lane, attempt, outcome))) => self.land(lane, attempt, &outcome),
+                Ok(None) => {}
                 // Its attempt never comes back, so its user waits until the next start.
                 Err(error) => tracing::error!(%error, "an attempt to deliver panicked"),
             }
@@ -319,12 +335,11 @@ impl Runner {
     fn land(&mut self, lane: Lane, attempt: Attempt<Shared>, outcome: &Outcome) {
         let now_ms = self.clock.now_ms();
         let event = Arc::clone(attempt.payload());
-        let dispatcher = match lane {
-            Lane::Main => &mut self.main,
-            Lane::Again => &mut self.again,
+        let settlement = match lane {
+            Lane::Main => self.main.lock().complete(attempt, outcome, now_ms),
+            Lane::Again => self.again.complete(attempt, outcome, now_ms),
         };
-        let settlement = dispatcher.complete(attempt, outcome, now_ms);
-        self.count(outcome, &event, now_ms);
+        self.tally.count(outcome, &event, now_ms);
         match settlement {
             Settlement::Delivered { .. } if lane == Lane::Again => self.unpark(&event),
             Settlement::Delivered { .. } | Settlement::Waits => {}
@@ -353,7 +368,7 @@ impl Runner {
     }
 
     fn disable(&mut self) {
-        self.main.disable();
+        self.main.lock().disable();
         self.again.disable();
         self.parts.metrics.disabled.set(1);
     }

@@ -37,7 +37,7 @@ impl Runner {
         if let Err(error) = hook.deliveries().enable(hook.key()) {
             tracing::error!(%error, endpoint = hook.key(), "failed to note that it is enabled");
         }
-        self.main.enable();
+        self.main.lock().enable();
         self.again.enable();
         self.parts.metrics.disabled.set(0);
     }
@@ -116,7 +116,7 @@ impl Runner {
         to_ms: u64,
         is_wanted: impl Fn(&views::Event) -> bool,
     ) -> Vec<Shared> {
-        let floor = self.main.floor();
+        let floor = self.main.lock().floor();
         let mut next = Position(0);
         let mut found = Vec::new();
         while next.0 < floor && found.len() < REPLAY_MAX {

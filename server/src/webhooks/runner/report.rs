@@ -1,14 +1,24 @@
 //! How an endpoint is doing, for its handle and the metrics.
 
+use std::sync::Arc;
+
 use webhook::lane::EndpointState;
 use webhook::outcome::Outcome;
 
 use super::Runner;
-use crate::webhooks::{HookState, Shared};
+use crate::webhooks::metrics::EndpointMetrics;
+use crate::webhooks::{Hook, HookState, Shared};
 
-impl Runner {
+/// Where attempts are counted.
+#[derive(Clone)]
+pub(super) struct Tally {
+    pub(super) hook: Arc<Hook>,
+    pub(super) metrics: EndpointMetrics,
+}
+
+impl Tally {
     pub(super) fn count(&self, outcome: &Outcome, event: &Shared, now_ms: u64) {
-        let metrics = &self.parts.metrics;
+        let metrics = &self.metrics;
         let error = error_text(outcome);
         match &error {
             None => {
@@ -22,7 +32,7 @@ impl Runner {
                 _ => "down",
             }),
         }
-        self.parts.hook.update(|status| {
+        self.hook.update(|status| {
             status.attempts += 1;
             if error.is_none() {
                 status.delivered += 1;
@@ -31,9 +41,11 @@ impl Runner {
             status.last_error = error;
         });
     }
+}
 
+impl Runner {
     pub(super) fn report(&mut self) {
-        let floor = self.main.floor();
+        let floor = self.main.lock().floor();
         while self
             .waiting
             .front()
@@ -42,9 +54,11 @@ impl Runner {
             self.waiting.pop_front();
         }
         let unread = self.parts.folded.borrow().0.saturating_sub(self.next.0);
-        let held = self.main.len() + self.again.len() + self.filter.held_len() + self.passed.len();
+        let held =
+            self.main.lock().len() + self.again.len() + self.filter.held_len() + self.passed.len();
         let backlog = unread + held as u64;
-        let (state, paused_until_ms) = match self.main.state() {
+        let state = self.main.lock().state();
+        let (state, paused_until_ms) = match state {
             EndpointState::Open => (HookState::Open, None),
             EndpointState::Paused { until_ms, .. } => (HookState::Paused, Some(until_ms)),
             EndpointState::Disabled => (HookState::Disabled, None),

@@ -73,7 +73,7 @@ impl Runner {
         let passed = self.passed.iter().map(|passed| passed.position).min();
         let unburied = self.unburied.iter().map(|(position, _)| *position).min();
         let unsettled = [held, passed, unburied].into_iter().flatten().min();
-        let settled = self.main.floor();
+        let settled = self.main.lock().floor();
         let floor = unsettled.map_or(settled, |position| settled.min(position - 1));
         Position(self.bonds.before(floor))
     }
