@@ -14,10 +14,12 @@
 //! `of commit` is how many facts of the same commit come before.
 
 use std::io;
+use std::marker::PhantomData;
 
-use crate::fact::{Fact, Position};
-use crate::record::{self, DecodeError};
+use crate::fact::Position;
+use crate::record::Record;
 use crate::storage::{StoredFile, read_full};
+use crate::wire::DecodeError;
 
 /// The length of a block's header.
 pub(crate) const BLOCK_HEADER: usize = 28;
@@ -72,12 +74,12 @@ impl Batch {
     }
 
     /// Adds a fact.
-    pub(crate) fn push(&mut self, fact: &Fact) {
+    pub(crate) fn push(&mut self, record: &impl Record) {
         let full = |span: &Span| self.bytes.len() - span.start >= BLOCK_HEADER + PAYLOAD_BYTES;
         if self.blocks.last().is_none_or(full) {
             self.begin_block();
         }
-        record::encode(fact, &mut self.bytes);
+        record.encode(&mut self.bytes);
         self.count += 1;
         if let Some(block) = self.blocks.last_mut() {
             block.count += 1;
@@ -191,24 +193,26 @@ impl<'a> Block<'a> {
     }
 
     /// Its facts. After an error there are no more.
-    pub(crate) fn facts(&self) -> Facts<'a> {
+    pub(crate) fn facts<R: Record>(&self) -> Facts<'a, R> {
         Facts {
             rest: self.payload,
             next: self.first,
             end: self.end(),
+            record: PhantomData,
         }
     }
 }
 
 /// The facts of a block, in order.
-pub(crate) struct Facts<'a> {
+pub(crate) struct Facts<'a, R> {
     rest: &'a [u8],
     next: u64,
     end: u64,
+    record: PhantomData<R>,
 }
 
-impl Iterator for Facts<'_> {
-    type Item = Result<(Position, Fact), DecodeError>;
+impl<R: Record> Iterator for Facts<'_, R> {
+    type Item = Result<(Position, R), DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.end {
@@ -218,7 +222,7 @@ impl Iterator for Facts<'_> {
         }
         let position = Position(self.next);
         self.next += 1;
-        let fact = record::decode(&mut self.rest);
+        let fact = R::decode(&mut self.rest);
         if fact.is_err() {
             (self.rest, self.next) = (&[], self.end);
         }

@@ -26,7 +26,7 @@ const SYNC_BYTES: usize = if cfg!(test) { 400 } else { 1024 * 1024 };
 /// Makes the checkpoint before the segment that follows `segment`, from the one before `segment`.
 pub(crate) fn make(storage: &dyn Storage, segment: &SegmentInfo) -> Result<(), Fault> {
     let mut ended = HashSet::new();
-    segment::read_facts(storage, segment.number, segment.end, |_, fact| {
+    segment::read_facts(storage, segment.number, segment.end, |_, fact: Fact| {
         if let Fact::Ended(fact) = fact {
             ended.insert(fact.session);
         }
@@ -44,7 +44,7 @@ pub(crate) fn make(storage: &dyn Storage, segment: &SegmentInfo) -> Result<(), F
             writer.add(opened, &ended)
         })?;
     }
-    segment::read_facts(storage, segment.number, segment.end, |_, fact| {
+    segment::read_facts(storage, segment.number, segment.end, |_, fact: Fact| {
         if let Fact::Opened(opened) = fact {
             writer.add(opened, &ended);
         }
@@ -77,7 +77,7 @@ pub(crate) fn read(
         let block = walk
             .block(size)
             .map_err(|error| block_fault(storage, &name, offset, error))?;
-        for fact in block.facts() {
+        for fact in block.facts::<Fact>() {
             match fact.map_err(|error| Fault::decode(storage.path(&name), offset, error))? {
                 (_, Fact::Opened(opened)) => each(opened),
                 (_, Fact::Ended(_)) => return Err(damaged(offset, "it holds an ending")),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::record::DecodeError;
 use crate::storage::Storage;
+use crate::wire::DecodeError;
 
 /// A file of the journal could not be used.
 #[derive(Debug, Error)]

@@ -14,18 +14,23 @@
 //! - [`fault`]: what can be wrong with a file: [`Fault`]
 //! - `recovery`, `tail`: opening what a former process left; `checkpoint`: which sessions were open
 //!   when a segment began; `history`: which segments there are
-//! - `record`, `block`, `segment`: the format on disk, from the inside out; `storage`: the files
+//! - [`record`], `block`, `segment`: the format on disk, from the inside out; [`wire`]: the parts of
+//!   a record; `storage`: the files
+//!
+//! The log is one of any [`Record`]: `messages` keeps its own in another directory. Facts alone have
+//! checkpoints and retention.
 
 pub mod fact;
 pub mod fault;
 pub mod log;
 pub mod maintenance;
 pub mod reader;
+pub mod record;
+pub mod wire;
 
 mod block;
 mod checkpoint;
 mod history;
-mod record;
 mod recovery;
 mod segment;
 mod storage;
@@ -33,9 +38,10 @@ mod tail;
 
 pub use fact::{Ended, Fact, Opened, Os, Position, SessionId};
 pub use fault::Fault;
-pub use log::{CommitError, Log, Recovered, Settings};
+pub use log::{CommitError, Log, RecordLog, Recovered, Settings};
 pub use maintenance::{Maintenance, Report, Retention};
-pub use reader::{ReadError, Reader};
+pub use reader::{ReadError, Reader, RecordReader};
+pub use record::Record;
 
 #[cfg(test)]
 mod tests;

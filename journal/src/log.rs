@@ -9,6 +9,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::io::ErrorKind;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +22,9 @@ use crate::fact::{Fact, Opened, Position};
 use crate::fault::Fault;
 use crate::history::{History, SegmentInfo};
 use crate::maintenance::Maintenance;
-use crate::reader::Reader;
-use crate::recovery::{self, State};
+use crate::reader::RecordReader;
+use crate::record::Record;
+use crate::recovery::{self, Everything, OpenSessions, State};
 use crate::segment::{self, FILE_HEADER, Header, Kind};
 use crate::storage::{Directory, Storage, StoredFile, write_full};
 
@@ -60,7 +63,10 @@ pub struct Recovered {
 pub struct CommitError(#[from] pub Fault);
 
 /// The journal of facts on this machine, to be written by one.
-pub struct Log {
+pub type Log = RecordLog<Fact>;
+
+/// A log of records on this machine, to be written by one.
+pub struct RecordLog<R> {
     storage: Arc<dyn Storage>,
     settings: Settings,
     history: Arc<History>,
@@ -72,6 +78,7 @@ pub struct Log {
     committed_ms: u64,
     /// When the last appended fact happened.
     appended_ms: u64,
+    record: PhantomData<fn(&R)>,
 }
 
 /// The segment that is written to.
@@ -82,7 +89,7 @@ pub(crate) struct Active {
     pub(crate) bytes: u64,
 }
 
-impl Log {
+impl RecordLog<Fact> {
     /// Opens the journal in `dir`, or creates it.
     ///
     /// Locks nothing: the caller sees to it that no other process has it open. A torn tail is cut.
@@ -105,34 +112,105 @@ impl Log {
         storage: Arc<dyn Storage>,
         settings: Settings,
     ) -> Result<(Self, Recovered), Fault> {
-        let State {
-            segments,
-            active,
-            next_number,
-            last_ms,
-            recovered,
-        } = recovery::recover(&*storage)?;
-        let log = Self {
-            storage,
-            settings,
-            history: Arc::new(History::new(segments, recovered.end)),
-            active,
-            batch: Batch::new(recovered.end),
-            next_number,
-            committed_ms: last_ms,
-            appended_ms: last_ms,
+        let mut open = OpenSessions::default();
+        let state = recovery::recover(&*storage, &mut open)?;
+        let recovered = Recovered {
+            open: open.finish(),
+            end: state.end,
+            torn_bytes: state.torn_bytes,
         };
-        Ok((log, recovered))
+        Ok((Self::begin(storage, settings, state), recovered))
     }
 
-    /// Appends a fact to the batch that the next commit writes, and tells the position that it
+    /// What is to be done beside the writing now and then, on another thread. Make it once.
+    #[must_use]
+    pub fn maintenance(&self) -> Maintenance {
+        Maintenance::new(Arc::clone(&self.storage), Arc::clone(&self.history))
+    }
+}
+
+impl<R: Record> RecordLog<R> {
+    /// Opens a log that needs no checkpoints in `dir`, or creates it: whoever follows it keeps
+    /// what it says in a place of their own, and the position up to which they have.
+    ///
+    /// Tells how many bytes at the end belonged to a commit that was never acknowledged, and were
+    /// cut. Locks nothing, and reads every segment that is left; see
+    /// [`forget_before`](Self::forget_before).
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_without_checkpoints(dir: &Path, settings: Settings) -> Result<(Self, u64), Fault> {
+        let storage = Directory::open(dir).map_err(|source| Fault::Io {
+            doing: "create",
+            path: dir.to_owned(),
+            source,
+        })?;
+        Self::open_all_on(Arc::new(storage), settings)
+    }
+
+    /// [`open_without_checkpoints`](Self::open_without_checkpoints) on any storage.
+    pub(crate) fn open_all_on(
+        storage: Arc<dyn Storage>,
+        settings: Settings,
+    ) -> Result<(Self, u64), Fault> {
+        let state = recovery::recover::<R>(&*storage, &mut Everything)?;
+        let torn_bytes = state.torn_bytes;
+        Ok((Self::begin(storage, settings, state), torn_bytes))
+    }
+
+    fn begin(storage: Arc<dyn Storage>, settings: Settings, state: State) -> Self {
+        Self {
+            storage,
+            settings,
+            history: Arc::new(History::new(state.segments, state.end)),
+            active: state.active,
+            batch: Batch::new(state.end),
+            next_number: state.next_number,
+            committed_ms: state.last_ms,
+            appended_ms: state.last_ms,
+            record: PhantomData,
+        }
+    }
+
+    /// Removes the segments that hold nothing at or after `keep_from`, oldest first; the newest
+    /// always stays. Tells how many. Only for a log without checkpoints: a start of any other
+    /// needs them.
+    ///
+    /// # Errors
+    /// When a file cannot be removed: it and those after it go with a later call, or are read
+    /// once more by the next start.
+    pub fn forget_before(&mut self, keep_from: Position) -> Result<u64, Fault> {
+        let segments = self.history.segments();
+        let Some((_, sealed)) = segments.split_last() else {
+            return Ok(0);
+        };
+        let mut removed = 0;
+        for segment in sealed.iter().take_while(|segment| segment.end <= keep_from) {
+            let name = Kind::Segment.name(segment.number);
+            match self.storage.remove(&name) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Fault::io(&*self.storage, &name, "remove")(error));
+                }
+                _ => {}
+            }
+            // One by one: a later one may go only when this one is certain not to come back.
+            self.storage
+                .sync_names()
+                .map_err(Fault::io(&*self.storage, &name, "remove"))?;
+            self.history.forget(segment.number);
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Appends a record to the batch that the next commit writes, and tells the position that it
     /// will have there.
     ///
     /// The batch is in memory and has no limit of its own.
-    pub fn append(&mut self, fact: &Fact) -> Position {
+    pub fn append(&mut self, record: &R) -> Position {
         let position = self.batch.end();
-        self.batch.push(fact);
-        self.appended_ms = fact.at_ms();
+        self.batch.push(record);
+        self.appended_ms = record.at_ms();
         position
     }
 
@@ -207,14 +285,8 @@ impl Log {
 
     /// A reader of what is committed now and from now on. It can go to another thread.
     #[must_use]
-    pub fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.storage), Arc::clone(&self.history))
-    }
-
-    /// What is to be done beside the writing now and then, on another thread. Make it once.
-    #[must_use]
-    pub fn maintenance(&self) -> Maintenance {
-        Maintenance::new(Arc::clone(&self.storage), Arc::clone(&self.history))
+    pub fn reader(&self) -> RecordReader<R> {
+        RecordReader::new(Arc::clone(&self.storage), Arc::clone(&self.history))
     }
 
     fn begin_segment(&self) -> Result<Active, Fault> {

@@ -1,5 +1,6 @@
 //! Reading committed facts from a position, while the writer goes on.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -8,9 +9,10 @@ use crate::block::Block;
 use crate::fact::{Fact, Position};
 use crate::fault::Fault;
 use crate::history::{History, SegmentInfo};
-use crate::record::DecodeError;
+use crate::record::Record;
 use crate::segment::{self, Kind, Walk};
 use crate::storage::Storage;
+use crate::wire::DecodeError;
 
 /// Why facts could not be read.
 #[derive(Debug, Error)]
@@ -38,13 +40,17 @@ pub enum ReadError {
 }
 
 /// Reads committed facts in order.
+pub type Reader = RecordReader<Fact>;
+
+/// Reads committed records in order.
 ///
 /// It remembers where it stopped in a file, so that going on costs nothing: give each follower a
 /// clone of its own. To jump elsewhere costs reading one segment up to there.
-pub struct Reader {
+pub struct RecordReader<R> {
     storage: Arc<dyn Storage>,
     history: Arc<History>,
     place: Option<Place>,
+    record: PhantomData<fn() -> R>,
 }
 
 struct Place {
@@ -52,18 +58,19 @@ struct Place {
     walk: Walk,
 }
 
-impl Clone for Reader {
+impl<R: Record> Clone for RecordReader<R> {
     fn clone(&self) -> Self {
         Self::new(Arc::clone(&self.storage), Arc::clone(&self.history))
     }
 }
 
-impl Reader {
+impl<R: Record> RecordReader<R> {
     pub(crate) fn new(storage: Arc<dyn Storage>, history: Arc<History>) -> Self {
         Self {
             storage,
             history,
             place: None,
+            record: PhantomData,
         }
     }
 
@@ -89,7 +96,7 @@ impl Reader {
         &mut self,
         from: Position,
         max: usize,
-        into: &mut Vec<(Position, Fact)>,
+        into: &mut Vec<(Position, R)>,
     ) -> Result<Position, ReadError> {
         let committed = self.history.committed();
         if from > committed {
@@ -129,7 +136,7 @@ impl Reader {
         segment: &SegmentInfo,
         from: Position,
         max: usize,
-        into: &mut Vec<(Position, Fact)>,
+        into: &mut Vec<(Position, R)>,
     ) -> Result<(), Fault> {
         let storage = Arc::clone(&self.storage);
         let name = Kind::Segment.name(segment.number);
@@ -175,11 +182,11 @@ impl Reader {
 }
 
 /// Takes up to `max` facts from `from` on out of a block; tells how many.
-fn read_block(
+fn read_block<R: Record>(
     block: &Block<'_>,
     from: Position,
     max: usize,
-    into: &mut Vec<(Position, Fact)>,
+    into: &mut Vec<(Position, R)>,
 ) -> Result<usize, DecodeError> {
     let before = into.len();
     for fact in block.facts() {

@@ -7,11 +7,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use compact_str::CompactString;
-use presence::{EndReason, Protocol};
-use thiserror::Error;
-
 use crate::fact::{Ended, Fact, Opened, Os, SessionId};
+use crate::wire::{
+    DecodeError, put_text, put_varint, take, take_text, take_u8, take_varint, unknown,
+};
+use presence::{EndReason, Protocol};
 
 const KIND_OPENED: u8 = 1;
 const KIND_ENDED: u8 = 2;
@@ -22,15 +22,37 @@ const PEER_V6: u8 = 6;
 /// IPv6 with a flow label or a scope.
 const PEER_V6_SCOPED: u8 = 7;
 
-/// Why the bytes of a record are no fact, although their checksum is right.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub(crate) enum DecodeError {
-    /// A number whose meaning came later than this program.
-    #[error("{what} {number} is unknown")]
-    Unknown { what: &'static str, number: u8 },
-    /// Not what any version writes.
-    #[error("{0}")]
-    Malformed(&'static str),
+/// What a log keeps: facts, or whatever else is made durable in the same way.
+///
+/// The first byte of a record says what kind it is. Kinds of different logs differ, so that a file
+/// of one is never taken for a file of another: those below 64 are the journal's.
+pub trait Record: Sized {
+    /// Appends the record to `out`.
+    fn encode(&self, out: &mut Vec<u8>);
+
+    /// Takes one record off the front of `input`.
+    ///
+    /// # Errors
+    /// When the bytes are no record, or one of a later version.
+    fn decode(input: &mut &[u8]) -> Result<Self, DecodeError>;
+
+    /// When it happened, in Unix milliseconds: what retention by age goes by. 0 where that does
+    /// not matter.
+    fn at_ms(&self) -> u64;
+}
+
+impl Record for Fact {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode(self, out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
+        decode(input)
+    }
+
+    fn at_ms(&self) -> u64 {
+        Fact::at_ms(self)
+    }
 }
 
 /// Appends the record of `fact` to `out`.
@@ -214,54 +236,6 @@ fn take_peer(input: &mut &[u8]) -> Result<Option<SocketAddr>, DecodeError> {
         _ => SocketAddr::new(ip, port),
     }))
 }
-
-fn put_text(text: &str, out: &mut Vec<u8>) {
-    put_varint(text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
-}
-
-fn take_text(input: &mut &[u8]) -> Result<CompactString, DecodeError> {
-    let length = usize::try_from(take_varint(input)?).map_err(|_| TOO_SHORT)?;
-    let (text, rest) = input.split_at_checked(length).ok_or(TOO_SHORT)?;
-    *input = rest;
-    CompactString::from_utf8(text).map_err(|_| DecodeError::Malformed("text is not UTF-8"))
-}
-
-fn put_varint(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(0x80 | (number & 0x7f) as u8);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn take_varint(input: &mut &[u8]) -> Result<u64, DecodeError> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = take_u8(input)?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(number);
-        }
-    }
-    Err(DecodeError::Malformed("a number has too many bytes"))
-}
-
-fn take_u8(input: &mut &[u8]) -> Result<u8, DecodeError> {
-    take(input).map(|[byte]: [u8; 1]| byte)
-}
-
-fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], DecodeError> {
-    let (bytes, rest) = input.split_first_chunk().ok_or(TOO_SHORT)?;
-    *input = rest;
-    Ok(*bytes)
-}
-
-fn unknown(what: &'static str, number: u8) -> DecodeError {
-    DecodeError::Unknown { what, number }
-}
-
-const TOO_SHORT: DecodeError = DecodeError::Malformed("a record ends too early");
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use crate::checkpoint::{self, UNFINISHED};
 use crate::fact::{Fact, Opened, Position, SessionId};
 use crate::fault::Fault;
 use crate::history::SegmentInfo;
-use crate::log::{Active, Recovered};
+use crate::log::Active;
+use crate::record::Record;
 use crate::segment::{self, FILE_HEADER, Header, HeaderError, Kind};
 use crate::storage::Storage;
 use crate::tail::{self, Tail};
@@ -22,11 +23,42 @@ pub(crate) struct State {
     pub(crate) active: Option<Active>,
     pub(crate) next_number: u64,
     pub(crate) last_ms: u64,
-    pub(crate) recovered: Recovered,
+    /// The position after the last record.
+    pub(crate) end: Position,
+    /// How many bytes at the end were cut.
+    pub(crate) torn_bytes: u64,
+}
+
+/// Whoever gathers what the records come to, while a log is opened.
+pub(crate) trait Gather<R> {
+    /// Reads what makes older segments needless, and tells the number of the first one to read.
+    fn base(
+        &mut self,
+        storage: &dyn Storage,
+        names: &[String],
+        headers: &[Header],
+    ) -> Result<u64, Fault>;
+
+    /// Takes the next record.
+    fn apply(&mut self, record: R);
+}
+
+/// Gathers nothing, and has every segment checked.
+pub(crate) struct Everything;
+
+impl<R> Gather<R> for Everything {
+    fn base(&mut self, _: &dyn Storage, _: &[String], headers: &[Header]) -> Result<u64, Fault> {
+        Ok(headers.first().map_or(0, |header| header.number))
+    }
+
+    fn apply(&mut self, _: R) {}
 }
 
 /// Reads, and repairs what a crash may leave.
-pub(crate) fn recover(storage: &dyn Storage) -> Result<State, Fault> {
+pub(crate) fn recover<R: Record>(
+    storage: &dyn Storage,
+    gather: &mut impl Gather<R>,
+) -> Result<State, Fault> {
     // What is found to be there, or gone, must stay so before anyone builds on it.
     storage
         .sync_names()
@@ -36,20 +68,14 @@ pub(crate) fn recover(storage: &dyn Storage) -> Result<State, Fault> {
         remove(storage, name)?;
     }
     let headers = headers(storage, &numbers(&names, Kind::Segment))?;
-    let mut open = OpenSessions::default();
-    let base = base(
-        storage,
-        &numbers(&names, Kind::Checkpoint),
-        &headers,
-        &mut open,
-    )?;
+    let base = gather.base(storage, &names, &headers)?;
     let Some((newest, sealed)) = headers.split_last() else {
         return Ok(empty());
     };
     let mut segments = VecDeque::new();
     for (header, next) in sealed.iter().zip(&headers[1..]) {
         if header.number >= base {
-            let apply = |_, fact| open.apply(fact);
+            let apply = |_, record| gather.apply(record);
             let end = segment::read_facts(storage, header.number, next.first, apply)?;
             tail::cut_void(storage, header.number, end)?;
         }
@@ -58,11 +84,10 @@ pub(crate) fn recover(storage: &dyn Storage) -> Result<State, Fault> {
             segments.push_back(sealed_info(storage, header, next)?);
         }
     }
-    let tail = Tail::recover(storage, newest, |fact| open.apply(fact))?;
+    let tail = Tail::recover(storage, newest, |record| gather.apply(record))?;
     if tail.info.first < tail.info.end {
         segments.push_back(tail.info);
     }
-    let torn_bytes = tail.torn_bytes;
     let (end, last_ms) = (tail.info.end, tail.info.last_ms);
     let next_number = newest.number + u64::from(newest.first < end);
     let active = Active {
@@ -75,11 +100,8 @@ pub(crate) fn recover(storage: &dyn Storage) -> Result<State, Fault> {
         active: Some(active),
         next_number,
         last_ms,
-        recovered: Recovered {
-            open: open.finish(),
-            end,
-            torn_bytes,
-        },
+        end,
+        torn_bytes: tail.torn_bytes,
     })
 }
 
@@ -91,17 +113,13 @@ pub(crate) fn numbers(names: &[String], kind: Kind) -> Vec<u64> {
 }
 
 fn empty() -> State {
-    let end = Position(0);
     State {
         segments: VecDeque::new(),
         active: None,
         next_number: 0,
         last_ms: 0,
-        recovered: Recovered {
-            open: Vec::new(),
-            end,
-            torn_bytes: 0,
-        },
+        end: Position(0),
+        torn_bytes: 0,
     }
 }
 
@@ -223,7 +241,7 @@ fn sealed_info(
 
 /// The sessions that are open, while facts are read in order.
 #[derive(Default)]
-struct OpenSessions {
+pub(crate) struct OpenSessions {
     opened: Vec<Opened>,
     ended: HashSet<SessionId>,
 }
@@ -233,6 +251,28 @@ impl OpenSessions {
         self.opened.push(opened);
     }
 
+    fn clear(&mut self) {
+        self.opened.clear();
+    }
+
+    /// A session opens once, so that it does not matter when it ended.
+    pub(crate) fn finish(self) -> Vec<Opened> {
+        let Self { mut opened, ended } = self;
+        opened.retain(|opened| !ended.contains(&opened.session));
+        opened
+    }
+}
+
+impl Gather<Fact> for OpenSessions {
+    fn base(
+        &mut self,
+        storage: &dyn Storage,
+        names: &[String],
+        headers: &[Header],
+    ) -> Result<u64, Fault> {
+        base(storage, &numbers(names, Kind::Checkpoint), headers, self)
+    }
+
     fn apply(&mut self, fact: Fact) {
         match fact {
             Fact::Opened(opened) => self.opened.push(opened),
@@ -240,16 +280,5 @@ impl OpenSessions {
                 self.ended.insert(ended.session);
             }
         }
-    }
-
-    fn clear(&mut self) {
-        self.opened.clear();
-    }
-
-    /// A session opens once, so that it does not matter when it ended.
-    fn finish(self) -> Vec<Opened> {
-        let Self { mut opened, ended } = self;
-        opened.retain(|opened| !ended.contains(&opened.session));
-        opened
     }
 }

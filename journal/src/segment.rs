@@ -9,8 +9,9 @@
 //! at or after it was never acknowledged. Checkpoints have the same header, with another magic.
 
 use crate::block::{Block, BlockError, BlockReader, checksum, u32_at, u64_at};
-use crate::fact::{Fact, Position};
+use crate::fact::Position;
 use crate::fault::Fault;
+use crate::record::Record;
 use crate::storage::{Storage, StoredFile, read_full, write_full};
 
 /// The format that this program reads and writes.
@@ -216,11 +217,11 @@ impl Walk {
 
 /// Gives every fact of a segment to `each`, up to position `end`, which must be reached; tells where
 /// in the file that is.
-pub(crate) fn read_facts(
+pub(crate) fn read_facts<R: Record>(
     storage: &dyn Storage,
     number: u64,
     end: Position,
-    mut each: impl FnMut(Position, Fact),
+    mut each: impl FnMut(Position, R),
 ) -> Result<u64, Fault> {
     let (file, header) = open_valid(storage, Kind::Segment, number)?;
     let name = Kind::Segment.name(number);

@@ -10,9 +10,10 @@ use std::io::ErrorKind;
 use std::ops::Range;
 
 use crate::block::{BLOCK_HEADER, BLOCK_MAGIC, Block, BlockError};
-use crate::fact::{Fact, Position};
+use crate::fact::Position;
 use crate::fault::Fault;
 use crate::history::SegmentInfo;
+use crate::record::Record;
 use crate::segment::{self, Header, Kind, Walk};
 use crate::storage::{Storage, StoredFile, read_full, write_full};
 
@@ -25,10 +26,10 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// Gives its facts to `each`, and makes it ready to be written to.
-    pub(crate) fn recover(
+    pub(crate) fn recover<R: Record>(
         storage: &dyn Storage,
         header: &Header,
-        mut each: impl FnMut(Fact),
+        mut each: impl FnMut(R),
     ) -> Result<Self, Fault> {
         let name = Kind::Segment.name(header.number);
         let (file, _) = segment::open_valid(storage, Kind::Segment, header.number)?;
@@ -50,7 +51,7 @@ impl Tail {
             if block.commit != commit.0 {
                 commit = (block.commit, offset);
             }
-            for fact in block.facts() {
+            for fact in block.facts::<R>() {
                 let (_, fact) =
                     fact.map_err(|error| Fault::decode(storage.path(&name), offset, error))?;
                 last_ms = fact.at_ms();

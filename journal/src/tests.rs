@@ -7,6 +7,7 @@ mod disk;
 mod files;
 mod formats;
 mod model;
+mod others;
 mod retention;
 
 use std::collections::BTreeSet;

@@ -14,7 +14,8 @@
 //! - [`deliveries`]: [`Deliveries`], how far each endpoint has been told, and what it refused
 //! - [`checkpoint`]: [`Checkpointer`], which keeps the write-ahead log short
 //! - [`error`]: what can go wrong, as a sentence
-//! - `user`, `users`, `tail`: the state in memory; `schema`, `progress`, `people`, `history`, `row`:
+//! - [`schema`]: opening a file of SQLite, for `messages` too
+//! - `user`, `users`, `tail`: the state in memory; `progress`, `people`, `history`, `row`:
 //!   the tables
 
 pub mod checkpoint;
@@ -22,13 +23,13 @@ pub mod deliveries;
 pub mod error;
 pub mod event;
 pub mod reader;
+pub mod schema;
 pub mod views;
 
 mod history;
 mod people;
 mod progress;
 mod row;
-mod schema;
 mod tail;
 mod user;
 mod users;

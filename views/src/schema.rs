@@ -7,20 +7,24 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::OpenError;
 
 /// A kind of file.
-pub(crate) struct Schema {
+#[derive(Debug)]
+pub struct Schema {
     /// Tells whose file it is (`application_id`).
-    pub(crate) application: i32,
+    pub application: i32,
     /// Its format (`user_version`): another number for every change of the tables.
-    pub(crate) version: i32,
+    pub version: i32,
     /// What makes the tables.
-    pub(crate) tables: String,
+    pub tables: String,
     /// What helps when the file cannot be read, and what it costs.
-    pub(crate) remedy: &'static str,
+    pub remedy: &'static str,
 }
 
 impl Schema {
     /// Opens or creates the file for the only connection that writes it.
-    pub(crate) fn open(&self, path: &Path) -> Result<Connection, OpenError> {
+    ///
+    /// # Errors
+    /// It cannot be opened, is damaged, or has another format.
+    pub fn open(&self, path: &Path) -> Result<Connection, OpenError> {
         let connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -69,7 +73,7 @@ impl Schema {
     }
 
     /// Sorts an error out, for whoever has to do something about it.
-    pub(crate) fn explain(&self, path: &Path, source: rusqlite::Error) -> OpenError {
+    pub fn explain(&self, path: &Path, source: rusqlite::Error) -> OpenError {
         let path = path.to_owned();
         match is_damage(&source) {
             true => OpenError::Damaged {
@@ -84,11 +88,14 @@ impl Schema {
 
 /// Settings of every connection that writes.
 ///
+/// # Errors
+/// SQLite refuses one.
+///
 /// `synchronous = NORMAL` syncs at checkpoints only: after a power failure the last transactions
 /// are missing, all of them from some point on. A view is then folded again from there, and a
 /// receiver is told some events again; neither is worth an fsync per transaction. Checkpoints are
 /// made by whoever opened the file, not inside a commit that happens to come at the wrong moment.
-pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+pub fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(1))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -98,7 +105,7 @@ pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A further connection to a file that is open, which only reads.
-pub(crate) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+pub fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -109,7 +116,7 @@ pub(crate) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Whether the file itself is at fault.
-pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+pub fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)

@@ -1,5 +1,6 @@
 //! Round trips of records, and what never changes about them.
 
+use compact_str::CompactString;
 use proptest::prelude::*;
 
 use super::*;
