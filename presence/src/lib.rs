@@ -19,7 +19,7 @@ pub mod org;
 pub use change::{EndReason, Ended, Opened, Opening, SessionFacts};
 pub use id::{Address, Os, Protocol, SessionId, SessionRef};
 pub use listing::{Listing, Piece, Position, SessionView};
-pub use org::{Counts, Org, Recipient, SubscribeError};
+pub use org::{Counts, Org, Recipient, ShareRef, SubscribeError};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 //! The index of one organisation: who is online, in which sessions, subscribed to what.
 //!
-//! Four slabs (sessions, users, subscriptions and, inside the trie, filters) joined by `u32` links,
+//! Slabs (sessions, users, subscriptions and, inside the trie, filters) joined by `u32` links,
 //! and two tables that find a session by client identifier and a user by name. A subscription
-//! stands in two lists: its session's, in order of subscription, and its filter's. So the table
-//! that routes a PUBLISH and the one that answers "who is subscribed to this?" are the same.
+//! stands in two lists: its session's, in order of subscription, and its filter's or, if it shares
+//! one, its group's (see [`shares`]). So the table that routes a PUBLISH and the one that answers "who
+//! is subscribed to this?" are the same.
 //!
 //! One lock guards it all and is never held for long: no operation walks more than one session's
 //! subscriptions or one message's recipients, and queries read in pieces (see [`crate::listing`]).
@@ -14,15 +15,18 @@
 
 mod routing;
 mod sessions;
+mod shares;
 mod state;
 mod subscriptions;
 
 pub use routing::Recipient;
+pub use shares::ShareRef;
 pub use subscriptions::SubscribeError;
 
 use parking_lot::{Mutex, MutexGuard};
 
-pub(crate) use state::{NONE, Options, Session, State, Subscription, User};
+use state::Options;
+pub(crate) use state::{List, NONE, Session, State, Subscription, User};
 
 /// The sessions, users and subscriptions of one organisation.
 pub struct Org {
@@ -39,7 +43,7 @@ pub struct Counts {
     pub users: usize,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
-    /// Distinct topic filters among them.
+    /// Distinct topic filters among them; one that is shared, by whatever groups, counts once more.
     pub filters: usize,
 }
 
@@ -67,7 +71,7 @@ impl Org {
             sessions: state.sessions.len(),
             users: state.users.len(),
             subscriptions: state.subscriptions.len(),
-            filters: state.filters.filter_count(),
+            filters: state.filters.filter_count() + state.shares.filter_count(),
         }
     }
 

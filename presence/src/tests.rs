@@ -8,10 +8,27 @@ use proptest::prelude::*;
 use topics::{TopicFilter, TopicName};
 
 use crate::{Listing, Org, Piece, Position};
-use model::{Change, Model, Row, World, change};
+use model::{Change, Got, Model, Row, World, change};
 
-const FILTERS: [&str; 12] = [
-    "#", "+", "a", "a/b", "a/+", "a/#", "+/b", "a/b/c", "$s/a", "$s/#", "b//c", "b/+/c",
+const FILTERS: [&str; 18] = [
+    "#",
+    "+",
+    "a",
+    "a/b",
+    "a/+",
+    "a/#",
+    "+/b",
+    "a/b/c",
+    "$s/a",
+    "$s/#",
+    "b//c",
+    "b/+/c",
+    "$share/g/a/+",
+    "$share/h/a/+",
+    "$share/g/a/b",
+    "$share/g/#",
+    "$share/g/$s/#",
+    "$share/h/b//c",
 ];
 
 const NAMES: [&str; 8] = ["a", "a/b", "a/b/c", "a/x", "b//c", "$s/a", "b", "x/b"];
@@ -96,12 +113,50 @@ fn check_routing(org: &Org, model: &Model) {
         let name = TopicName::parse(text).expect("valid");
         let mut recipients = Vec::new();
         org.recipients(name, &mut recipients);
-        let mut found: Vec<_> = recipients
-            .iter()
-            .map(|recipient| (recipient.address.connection, recipient.options))
-            .collect();
+        let ordinary = recipients.iter().take_while(|one| one.share.is_none());
+        let mut found: Vec<_> = ordinary.map(Got::of).collect();
+        let shared: Vec<_> = recipients[found.len()..].iter().map(Got::of).collect();
+        check_neighbours(&found);
         found.sort_unstable();
         assert_eq!(found, model.recipients(name), "topic {text}");
+        check_shared(shared, model.groups(name), text);
+    }
+}
+
+/// The subscriptions of one session stand together.
+fn check_neighbours(found: &[Got]) {
+    let mut sessions: Vec<_> = found.iter().map(|got| got.serial).collect();
+    sessions.dedup();
+    let distinct: std::collections::HashSet<_> = sessions.iter().collect();
+    assert_eq!(distinct.len(), sessions.len());
+}
+
+/// Each group has chosen one of its members.
+fn check_shared(mut chosen: Vec<Got>, groups: Vec<Vec<Got>>, topic: &str) {
+    assert_eq!(chosen.len(), groups.len(), "topic {topic}");
+    for members in groups {
+        let one = chosen.iter().position(|got| members.contains(got));
+        chosen.swap_remove(one.expect("somebody of each group"));
+    }
+}
+
+/// A message for each member, and everybody has had one: whatever has happened before.
+fn check_turns(org: &Org, model: &Model) {
+    for text in NAMES {
+        let name = TopicName::parse(text).expect("valid");
+        let mut expected: Vec<_> = model.groups(name).into_iter().flatten().collect();
+        let largest = model.groups(name).iter().map(Vec::len).max().unwrap_or(0);
+        let mut recipients = Vec::new();
+        for _ in 0..largest {
+            org.recipients(name, &mut recipients);
+        }
+        let shared = recipients.iter().filter(|one| one.share.is_some());
+        let mut chosen: Vec<_> = shared.map(Got::of).collect();
+        for got in [&mut expected, &mut chosen] {
+            got.sort_unstable();
+            got.dedup();
+        }
+        assert_eq!(chosen, expected, "topic {text}");
     }
 }
 
@@ -113,6 +168,7 @@ proptest! {
             world.apply(&change);
             check_routing(&world.org, &world.model);
         }
+        check_turns(&world.org, &world.model);
         check_queries(&world.org, &world.model, limit);
         check_users(&world.org, &world.model);
     }

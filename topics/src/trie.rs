@@ -54,6 +54,20 @@ pub struct FilterTrie {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId(u32);
 
+impl NodeId {
+    /// The number of the place, for who keeps it among other numbers.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse of [`number`](Self::number).
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 #[derive(Debug)]
 struct Node {
     label: CompactString,

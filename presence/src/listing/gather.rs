@@ -1,16 +1,16 @@
 //! Gathers the users whose subscriptions overlap a filter, in pieces.
 //!
 //! First the overlapping filters, under one lock: they may not be more than a budget of steps in
-//! the trie. Then the subscribers of each filter, some thousand at a time. Between two pieces the
+//! the tries, share groups counted like filters. Then the subscribers of each, some thousand at a time. Between two pieces the
 //! lists change; the walk goes on from the last subscription it saw that is still there, or from
 //! the list's beginning. New subscriptions enter at the front, so nobody who stays is missed, and
 //! who is found twice is one candidate all the same. Nobody is *believed*: whether a session
 //! qualifies is asked again when its row is visited.
 
-use topics::{NodeId, TopicFilter};
+use topics::TopicFilter;
 
 use super::Candidate;
-use crate::org::State;
+use crate::org::{List, State};
 
 /// Most nodes of the trie visited for one filter, under one lock. Beyond it, everybody is looked
 /// at: an answer that large is not much smaller than everybody.
@@ -22,8 +22,8 @@ const SUBSCRIPTIONS_PER_PIECE_MAX: usize = 4_096;
 /// Gathering under way.
 #[derive(Default)]
 pub(super) struct Gather {
-    /// Filters whose subscribers are still to be walked; `None` until they are found.
-    filters: Option<Vec<NodeId>>,
+    /// Filters and groups whose subscribers are still to be walked; `None` until they are found.
+    lists: Option<Vec<List>>,
     /// Where the walk through the last of them can go on, the newest last.
     seen: Vec<Mark>,
     found: Vec<Candidate>,
@@ -45,58 +45,62 @@ pub(super) enum Step {
 
 impl Gather {
     pub(super) fn step(&mut self, state: &State, filter: TopicFilter<'_>) -> Step {
-        let Some(filters) = &mut self.filters else {
-            return self.find_filters(state, filter);
+        let Some(lists) = &mut self.lists else {
+            return self.find_lists(state, filter);
         };
         let mut left = SUBSCRIPTIONS_PER_PIECE_MAX;
-        while let Some(node) = filters.last().copied() {
-            let start = resume(state, node, &mut self.seen);
+        while let Some(list) = lists.last().copied() {
+            let start = resume(state, list, &mut self.seen);
             if !walk(state, start, &mut left, &mut self.seen, &mut self.found) {
                 break;
             }
-            filters.pop();
+            lists.pop();
             self.seen.clear();
         }
         if self.found.len() > state.users.len() / 4 + SUBSCRIPTIONS_PER_PIECE_MAX {
             return Step::TooMany;
         }
-        if filters.is_empty() {
+        if lists.is_empty() {
             return Step::Done(std::mem::take(&mut self.found));
         }
         Step::More
     }
 
-    fn find_filters(&mut self, state: &State, filter: TopicFilter<'_>) -> Step {
-        let mut nodes = Vec::new();
+    fn find_lists(&mut self, state: &State, filter: TopicFilter<'_>) -> Step {
+        let mut lists = Vec::new();
         let mut steps = TRIE_STEPS_MAX;
         let walked = state.filters.overlapping(filter, &mut steps, |first| {
-            nodes.push(state.subscriptions[first].filter);
+            lists.push(state.details_of(&state.subscriptions[first]).0);
+        });
+        let shares = &state.shares;
+        let walked = walked.and_then(|()| {
+            shares.overlapping(filter, &mut steps, |group| lists.push(List::Group(group)))
         });
         if walked.is_err() {
             return Step::TooMany;
         }
-        self.filters = Some(nodes);
+        self.lists = Some(lists);
         Step::More
     }
 }
 
-/// The first subscription of the filter that is still to be walked.
-fn resume(state: &State, node: NodeId, seen: &mut Vec<Mark>) -> u32 {
+/// The first subscription of the list that is still to be walked.
+fn resume(state: &State, list: List, seen: &mut Vec<Mark>) -> u32 {
     while let Some(mark) = seen.last() {
         if let Some(subscription) = state.subscriptions.get(mark.slot)
-            && subscription.filter == node
+            && state.details_of(subscription).0 == list
             && state.sessions[subscription.session].serial == mark.serial
         {
-            return subscription.next_of_filter;
+            return subscription.next_in_list;
         }
         seen.pop();
     }
-    // A node that nobody uses any more has no list, and one used again has another filter's, which
-    // does no harm.
-    state.filters.value(node)
+    // A list that nobody stands in any more has no first, and one whose number is used again has
+    // another's, which does no harm.
+    state.first_of(list)
 }
 
-/// Walks on through a filter's subscriptions. Answers whether it came to the end.
+/// Walks on through a list of subscriptions. Answers whether it came to the end.
 fn walk(
     state: &State,
     start: u32,
@@ -117,7 +121,7 @@ fn walk(
             });
             return false;
         }
-        next = subscription.next_of_filter;
+        next = subscription.next_in_list;
     }
     true
 }

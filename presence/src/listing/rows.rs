@@ -47,9 +47,7 @@ impl<'a> SessionView<'a> {
         let mut text = String::new();
         for (_, subscription) in self.state.subscriptions_of(self.row) {
             text.clear();
-            self.state
-                .filters
-                .write_filter(subscription.filter, &mut text);
+            self.state.write_filter(subscription, &mut text);
             each(&text);
         }
     }
@@ -59,7 +57,7 @@ impl<'a> SessionView<'a> {
         let mut text = String::new();
         self.state.subscriptions_of(self.row).any(|(_, found)| {
             text.clear();
-            self.state.filters.write_filter(found.filter, &mut text);
+            self.state.write_filter(found, &mut text);
             TopicFilter::parse(&text).is_ok_and(|own| own.overlaps(filter))
         })
     }

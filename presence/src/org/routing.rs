@@ -1,44 +1,98 @@
 //! Who receives a message: the sessions with a subscription that matches its topic.
 
+use std::num::NonZeroU32;
+
 use topics::TopicName;
 
-use super::Org;
+use super::shares::ShareRef;
+use super::{Org, State};
 use crate::id::{Address, SessionRef};
 
-/// A session that a message goes to.
+/// A subscription that a message goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipient {
-    /// Where its connection is.
+    /// Where its session's connection is.
     pub address: Address,
     /// Which session it must still be when the message gets there.
     pub session: SessionRef,
-    /// The options of the subscription that matched.
+    /// The options of the subscription.
     pub options: u8,
+    /// Its Subscription Identifier, if it has one (MQTT 5 §3.8.2.1.2).
+    pub identifier: Option<NonZeroU32>,
+    /// Of a shared subscription: the group for which this member was chosen.
+    pub share: Option<ShareRef>,
 }
 
 impl Org {
-    /// Appends one [`Recipient`] for each subscription that matches, ordered by address. A session
-    /// whose subscriptions overlap stands there once for each: the caller decides what it makes of
-    /// them (MQTT 5 §3.3.4).
+    /// Appends one [`Recipient`] for each ordinary subscription that matches, and behind them one
+    /// for each share group and filter that match: the member whose turn it is (MQTT 5 §4.8.2).
+    ///
+    /// The ordinary ones of one session stand together: the caller decides what it makes of
+    /// subscriptions that overlap (§3.3.4). Subscriptions of sessions that are stored are left out.
     pub fn recipients(&self, topic: TopicName<'_>, recipients: &mut Vec<Recipient>) {
-        let state = self.lock();
-        let start = recipients.len();
+        let mut state = self.lock();
+        let (mut lists, start) = (0, recipients.len());
         state.filters.matching(topic, |first| {
+            lists += 1;
             let mut next = first;
             while let Some(subscription) = state.subscriptions.get(next) {
-                let session = &state.sessions[subscription.session];
-                recipients.push(Recipient {
-                    address: session.address(),
-                    session: SessionRef {
-                        slot: subscription.session,
-                        serial: session.serial,
-                    },
-                    options: subscription.options.bits(),
-                });
-                next = subscription.next_of_filter;
+                if !subscription.options.is_stored() {
+                    recipients.push(state.recipient(next, None));
+                }
+                next = subscription.next_in_list;
             }
         });
-        drop(state);
-        recipients[start..].sort_unstable_by_key(|found| (found.address, found.options));
+        // A session stands at most once in each list.
+        if lists > 1 {
+            recipients[start..].sort_unstable_by_key(Recipient::place);
+        }
+        if state.shares.filter_count() > 0 {
+            state.take_turns(topic, recipients);
+        }
+    }
+
+    /// Another member of a share group, for a message whose first choice was gone. `None` if nobody
+    /// is left.
+    #[must_use]
+    pub fn next_member(&self, share: ShareRef) -> Option<Recipient> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let member = state.shares.take_turn(share, &state.subscriptions)?;
+        Some(state.recipient(member, Some(share)))
+    }
+}
+
+impl Recipient {
+    /// By connection, and among the subscriptions of one session always in the same order.
+    fn place(&self) -> (Address, u64, u8, Option<NonZeroU32>) {
+        let serial = self.session.serial;
+        (self.address, serial, self.options, self.identifier)
+    }
+}
+
+impl State {
+    fn take_turns(&mut self, topic: TopicName<'_>, recipients: &mut Vec<Recipient>) {
+        let mut chosen = Vec::new();
+        self.shares
+            .take_turns(topic, &self.subscriptions, |member, share| {
+                chosen.push((member, share));
+            });
+        let members = chosen.into_iter();
+        recipients.extend(members.map(|(member, share)| self.recipient(member, Some(share))));
+    }
+
+    fn recipient(&self, slot: u32, share: Option<ShareRef>) -> Recipient {
+        let subscription = &self.subscriptions[slot];
+        let session = &self.sessions[subscription.session];
+        Recipient {
+            address: session.address(),
+            session: SessionRef {
+                slot: subscription.session,
+                serial: session.serial,
+            },
+            options: subscription.options.bits(),
+            identifier: self.details_of(subscription).1,
+            share,
+        }
     }
 }

@@ -2,20 +2,21 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use compact_str::CompactString;
 use topics::slab::ChunkedSlab;
 use topics::split_table::SplitTable;
 use topics::{FilterTrie, NodeId};
 
+use super::shares::Shares;
 use crate::change::SessionFacts;
 use crate::id::{Address, Os, Protocol, SessionId, SessionRef};
 
 /// The end of every list.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// One session: 104 bytes, names of up to 24 bytes included.
+/// One session: 112 bytes, names of up to 24 bytes included.
 pub(crate) struct Session {
     pub(crate) client_id: CompactString,
     pub(crate) serial: u64,
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     pub(crate) subscription_count: u16,
     pub(crate) protocol: Protocol,
     peer_known: bool,
+    pub(crate) is_stored: bool,
     os: Option<Os>,
 }
 
@@ -62,6 +64,7 @@ impl Session {
             subscription_count: 0,
             protocol: opening.protocol,
             peer_known: opening.peer.is_some(),
+            is_stored: opening.is_stored,
             os: opening.os,
         }
     }
@@ -90,28 +93,92 @@ pub(crate) struct User {
     pub(crate) session_count: u32,
 }
 
-/// One subscription, in the list of its session and in that of its filter.
+/// One subscription, in the list of its session and in that of its filter or share group: 24 bytes.
 pub(crate) struct Subscription {
     pub(crate) session: u32,
-    pub(crate) filter: NodeId,
+    /// The node of its filter; with [`Options::has_details`], the slot of its [`Details`].
+    place: u32,
     pub(crate) next_of_session: u32,
-    pub(crate) next_of_filter: u32,
-    pub(crate) previous_of_filter: u32,
+    pub(crate) next_in_list: u32,
+    pub(crate) previous_in_list: u32,
     pub(crate) options: Options,
 }
 
-/// Subscription options of MQTT 5 §3.8.3.1, never zero: the bit that options leave spare lets a free slot of the
-/// slab cost nothing extra.
+// A million of each: see the goal of `cargo xtask bench presence`.
+const _: () = assert!(size_of::<Option<Session>>() == 112);
+const _: () = assert!(size_of::<Option<Subscription>>() == 24);
+
+impl Subscription {
+    /// A subscription at the head of a list whose first is `next_in_list`.
+    pub(crate) fn new(session: u32, next_in_list: u32, options: Options) -> Self {
+        Self {
+            session,
+            place: NONE,
+            next_of_session: NONE,
+            next_in_list,
+            previous_in_list: NONE,
+            options,
+        }
+    }
+
+    /// Says which list it stands in and which identifier it has; it must have no details yet.
+    pub(crate) fn place(
+        &mut self,
+        details: &mut ChunkedSlab<Details>,
+        list: List,
+        identifier: Option<NonZeroU32>,
+    ) {
+        if let (List::Filter(node), None) = (list, identifier) {
+            self.place = node.number();
+        } else {
+            self.place = details.insert(Details { list, identifier });
+            self.options = self.options.with_details();
+        }
+    }
+}
+
+/// What few subscriptions have, so that the others need not have room for it.
+pub(crate) struct Details {
+    pub(crate) list: List,
+    pub(crate) identifier: Option<NonZeroU32>,
+}
+
+/// A list of subscriptions: those to a filter, or the members of a group that shares one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    Filter(NodeId),
+    Group(u32),
+}
+
+/// Subscription options of MQTT 5 §3.8.3.1 (7 bits) and two marks of ours. Never zero: the lowest
+/// bit lets a free slot of the slab cost nothing extra.
 #[derive(Clone, Copy)]
-pub(crate) struct Options(NonZeroU8);
+pub(crate) struct Options(NonZeroU16);
 
 impl Options {
-    pub(crate) fn new(bits: u8) -> Self {
-        Self(NonZeroU8::MIN | (bits << 1))
+    const DETAILS: u16 = 1 << 8;
+    const STORED: u16 = 1 << 9;
+
+    pub(crate) fn new(bits: u8, is_stored: bool) -> Self {
+        let marks = if is_stored { Self::STORED } else { 0 };
+        Self(NonZeroU16::MIN | (u16::from(bits & 0x7f) << 1) | marks)
     }
 
     pub(crate) fn bits(self) -> u8 {
-        self.0.get() >> 1
+        (self.0.get() >> 1 & 0x7f) as u8
+    }
+
+    /// Whether messages for it are routed elsewhere.
+    pub(crate) fn is_stored(self) -> bool {
+        self.0.get() & Self::STORED != 0
+    }
+
+    fn has_details(self) -> bool {
+        self.0.get() & Self::DETAILS != 0
+    }
+
+    fn with_details(self) -> Self {
+        Self(self.0 | Self::DETAILS)
     }
 }
 
@@ -125,6 +192,9 @@ pub(crate) struct State {
     pub(crate) names: SplitTable,
     /// The value of a filter's node is the first subscription of its list.
     pub(crate) filters: FilterTrie,
+    /// Groups that share filters; these have a trie of their own.
+    pub(crate) shares: Shares,
+    pub(crate) details: ChunkedSlab<Details>,
     pub(crate) next_serial: u64,
     /// Names come from clients: the seed keeps them from choosing their place in a table.
     pub(crate) seed: RandomState,
@@ -189,5 +259,38 @@ impl State {
             next = subscription.next_of_session;
             Some((slot, subscription))
         })
+    }
+
+    /// The list that a subscription stands in, and its identifier.
+    pub(crate) fn details_of(&self, subscription: &Subscription) -> (List, Option<NonZeroU32>) {
+        if subscription.options.has_details() {
+            let details = &self.details[subscription.place];
+            return (details.list, details.identifier);
+        }
+        (List::Filter(NodeId::from_number(subscription.place)), None)
+    }
+
+    /// Forgets a subscription's details, before it goes or gets others.
+    pub(crate) fn forget_details(&mut self, slot: u32) {
+        let subscription = &self.subscriptions[slot];
+        if subscription.options.has_details() {
+            self.details.remove(subscription.place);
+        }
+    }
+
+    /// The first subscription of a list; `NONE` if there is no such list.
+    pub(crate) fn first_of(&self, list: List) -> u32 {
+        match list {
+            List::Filter(node) => self.filters.value(node),
+            List::Group(slot) => self.shares.first_member(slot),
+        }
+    }
+
+    /// Appends a subscription's filter as the client wrote it.
+    pub(crate) fn write_filter(&self, subscription: &Subscription, text: &mut String) {
+        match self.details_of(subscription).0 {
+            List::Filter(node) => self.filters.write_filter(node, text),
+            List::Group(slot) => self.shares.write_filter(slot, text),
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Subscribing and unsubscribing a session.
 
-use topics::{FilterTrie, NodeId, TopicFilter};
+use std::num::NonZeroU32;
 
-use super::{NONE, Options, Org, State, Subscription};
+use topics::{FilterTrie, TopicFilter};
+
+use super::{List, NONE, Options, Org, State, Subscription};
 use crate::id::SessionRef;
 
 /// Why a session could not subscribe.
@@ -15,9 +17,10 @@ pub enum SubscribeError {
 }
 
 impl Org {
-    /// Subscribes a session, or replaces the options of a subscription it has (MQTT 5 §3.8.4-3);
-    /// a replaced one keeps its place in the order of subscription. Of `options`, 7 bits are kept.
-    /// Answers whether the subscription is new.
+    /// Subscribes a session, or replaces the options and the identifier of a subscription it has
+    /// (MQTT 5 §3.8.4-3); a replaced one keeps its place in the order of subscription. `a`,
+    /// `$share/g/a` and `$share/h/a` are three subscriptions (§4.8.2). Of `options`, 7 bits are
+    /// kept. Answers whether the subscription is new.
     ///
     /// # Errors
     /// If the session has ended, or has `subscriptions_max` subscriptions already (at most 65,535).
@@ -26,18 +29,19 @@ impl Org {
         session: SessionRef,
         filter: TopicFilter<'_>,
         options: u8,
+        identifier: Option<NonZeroU32>,
         subscriptions_max: u16,
     ) -> Result<bool, SubscribeError> {
         let mut state = self.lock();
         let slot = state.slot_of(session).ok_or(SubscribeError::Ended)?;
         if let Some((existing, _)) = state.find_subscription(slot, filter) {
-            state.subscriptions[existing].options = Options::new(options);
+            state.replace(existing, options, identifier);
             return Ok(false);
         }
         if state.sessions[slot].subscription_count >= subscriptions_max {
             return Err(SubscribeError::TooMany);
         }
-        state.add_subscription(slot, filter, options);
+        state.add_subscription(slot, filter, options, identifier);
         Ok(true)
     }
 
@@ -51,7 +55,7 @@ impl Org {
             return false;
         };
         state.take_from_session(slot, existing, previous);
-        state.take_from_filter(existing);
+        state.take_from_list(existing);
         true
     }
 }
@@ -59,10 +63,14 @@ impl Org {
 impl State {
     /// A session's subscription to a filter, and the one before it in the session's list.
     fn find_subscription(&self, slot: u32, filter: TopicFilter<'_>) -> Option<(u32, u32)> {
-        let node = self.filters.get(filter)?;
+        let session = &self.sessions[slot];
+        let list = match filter.share_group() {
+            None => List::Filter(self.filters.get(filter)?),
+            Some(name) => List::Group(self.shares.find(filter, name, session.is_stored)?),
+        };
         let mut previous = NONE;
-        for (found, subscription) in self.subscriptions_of(&self.sessions[slot]) {
-            if subscription.filter == node {
+        for (found, subscription) in self.subscriptions_of(session) {
+            if self.details_of(subscription).0 == list {
                 return Some((found, previous));
             }
             previous = found;
@@ -70,22 +78,38 @@ impl State {
         None
     }
 
-    fn add_subscription(&mut self, session_slot: u32, filter: TopicFilter<'_>, options: u8) {
-        let node = self.filters.entry(filter);
-        let first = self.filters.value(node);
+    fn replace(&mut self, slot: u32, options: u8, identifier: Option<NonZeroU32>) {
+        let subscription = &self.subscriptions[slot];
+        let (list, _) = self.details_of(subscription);
+        let is_stored = subscription.options.is_stored();
+        self.forget_details(slot);
+        let subscription = &mut self.subscriptions[slot];
+        subscription.options = Options::new(options, is_stored);
+        subscription.place(&mut self.details, list, identifier);
+    }
+
+    fn add_subscription(
+        &mut self,
+        session_slot: u32,
+        filter: TopicFilter<'_>,
+        options: u8,
+        identifier: Option<NonZeroU32>,
+    ) {
+        let is_stored = self.sessions[session_slot].is_stored;
+        let list = match filter.share_group() {
+            None => List::Filter(self.filters.entry(filter)),
+            Some(name) => List::Group(self.shares.entry(filter, name, is_stored)),
+        };
+        let first = self.first_of(list);
         debug_assert_eq!(FilterTrie::NO_VALUE, NONE, "an empty list has no first");
-        let added = self.subscriptions.insert(Subscription {
-            session: session_slot,
-            filter: node,
-            next_of_session: NONE,
-            next_of_filter: first,
-            previous_of_filter: NONE,
-            options: Options::new(options),
-        });
+        let options = Options::new(options, is_stored);
+        let mut subscription = Subscription::new(session_slot, first, options);
+        subscription.place(&mut self.details, list, identifier);
+        let added = self.subscriptions.insert(subscription);
         if first != NONE {
-            self.subscriptions[first].previous_of_filter = added;
+            self.subscriptions[first].previous_in_list = added;
         }
-        self.filters.set_value(node, added);
+        self.set_first_of(list, added);
         let session = &mut self.sessions[session_slot];
         session.subscription_count += 1;
         let last = std::mem::replace(&mut session.last_subscription, added);
@@ -101,7 +125,7 @@ impl State {
         while next != NONE {
             let slot = next;
             next = self.subscriptions[slot].next_of_session;
-            self.take_from_filter(slot);
+            self.take_from_list(slot);
         }
     }
 
@@ -118,24 +142,30 @@ impl State {
         }
     }
 
-    /// Takes a subscription out of its filter's list and forgets it; an unused filter goes too.
-    fn take_from_filter(&mut self, slot: u32) {
+    /// Takes a subscription out of its filter's or group's list and forgets it; an unused filter
+    /// and a group without members go too.
+    fn take_from_list(&mut self, slot: u32) {
+        let (list, _) = self.details_of(&self.subscriptions[slot]);
+        self.forget_details(slot);
         let taken = self.subscriptions.remove(slot);
-        let (next, previous) = (taken.next_of_filter, taken.previous_of_filter);
+        let (next, previous) = (taken.next_in_list, taken.previous_in_list);
+        if let List::Group(group) = list {
+            self.shares.pass_turn(group, slot, next);
+        }
         if next != NONE {
-            self.subscriptions[next].previous_of_filter = previous;
+            self.subscriptions[next].previous_in_list = previous;
         }
         match previous {
-            NONE => self.set_first_of_filter(taken.filter, next),
-            previous => self.subscriptions[previous].next_of_filter = next,
+            NONE => self.set_first_of(list, next),
+            previous => self.subscriptions[previous].next_in_list = next,
         }
     }
 
-    fn set_first_of_filter(&mut self, filter: NodeId, first: u32) {
-        if first == NONE {
-            self.filters.release(filter);
-        } else {
-            self.filters.set_value(filter, first);
+    fn set_first_of(&mut self, list: List, first: u32) {
+        match list {
+            List::Group(slot) => self.shares.set_first_member(slot, first),
+            List::Filter(node) if first == NONE => self.filters.release(node),
+            List::Filter(node) => self.filters.set_value(node, first),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! A presence server as one would write it on a napkin: a list of sessions, searched from one end to
 //! the other.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
 use proptest::prelude::*;
 use topics::{TopicFilter, TopicName};
 
 use super::FILTERS;
-use crate::{Address, Opening, Org, Protocol, SessionId, SessionRef, SessionView};
+use crate::{Address, Opening, Org, Protocol, Recipient, SessionId, SessionRef, SessionView};
 
 pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave@home", "é"];
 
@@ -15,6 +18,7 @@ pub(super) enum Change {
     Open {
         user: usize,
         client: usize,
+        is_stored: bool,
     },
     End {
         session: usize,
@@ -23,6 +27,7 @@ pub(super) enum Change {
         session: usize,
         filter: usize,
         options: u8,
+        identifier: Option<NonZeroU32>,
     },
     Unsubscribe {
         session: usize,
@@ -34,13 +39,42 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
     let session = any::<proptest::sample::Index>().prop_map(|index| index.index(1 << 16));
     let filter = 0..FILTERS.len();
     prop_oneof![
-        3 => (0..USERS.len(), 0usize..12).prop_map(|(user, client)| Change::Open { user, client }),
+        3 => (0..USERS.len(), 0usize..12, prop::bool::weighted(0.2)).prop_map(
+            |(user, client, is_stored)| Change::Open { user, client, is_stored }
+        ),
         1 => session.clone().prop_map(|session| Change::End { session }),
-        4 => (session.clone(), filter.clone(), 0u8..64).prop_map(|(session, filter, options)| {
-            Change::Subscribe { session, filter, options }
-        }),
+        4 => (session.clone(), filter.clone(), 0u8..64, identifier()).prop_map(
+            |(session, filter, options, identifier)| {
+                Change::Subscribe { session, filter, options, identifier }
+            }
+        ),
         1 => (session, filter).prop_map(|(session, filter)| Change::Unsubscribe { session, filter }),
     ]
+}
+
+fn identifier() -> impl Strategy<Value = Option<NonZeroU32>> {
+    (0u32..4).prop_map(NonZeroU32::new)
+}
+
+/// What routing tells of one subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Got {
+    /// The session's.
+    pub(super) serial: u64,
+    options: u8,
+    identifier: Option<NonZeroU32>,
+}
+
+impl Got {
+    pub(super) fn of(recipient: &Recipient) -> Self {
+        let serial = recipient.session.serial;
+        assert_eq!(u64::from(recipient.address.connection), serial);
+        Self {
+            serial,
+            options: recipient.options,
+            identifier: recipient.identifier,
+        }
+    }
 }
 
 /// A session as a listing shows it.
@@ -71,18 +105,27 @@ pub(super) struct ModelSession {
     reference: SessionRef,
     pub(super) username: &'static str,
     client_id: String,
-    subscriptions: Vec<(&'static str, u8)>,
+    is_stored: bool,
+    subscriptions: Vec<ModelSubscription>,
+}
+
+struct ModelSubscription {
+    filter: &'static str,
+    options: u8,
+    identifier: Option<NonZeroU32>,
+}
+
+impl ModelSubscription {
+    fn parsed(&self) -> TopicFilter<'static> {
+        TopicFilter::parse(self.filter).expect("valid")
+    }
 }
 
 impl ModelSession {
     pub(super) fn overlaps(&self, filter: TopicFilter<'_>) -> bool {
-        self.filters().any(|own| own.overlaps(filter))
-    }
-
-    fn filters(&self) -> impl Iterator<Item = TopicFilter<'static>> {
         self.subscriptions
             .iter()
-            .map(|(text, _)| TopicFilter::parse(text).expect("valid"))
+            .any(|own| own.parsed().overlaps(filter))
     }
 }
 
@@ -102,7 +145,7 @@ impl Model {
             topics: session
                 .subscriptions
                 .iter()
-                .map(|(text, _)| (*text).to_owned())
+                .map(|own| own.filter.to_owned())
                 .collect(),
         };
         self.sessions
@@ -133,23 +176,47 @@ impl Model {
             .sessions
             .iter()
             .flat_map(|session| &session.subscriptions)
-            .map(|(text, _)| text)
+            .map(|own| (own.parsed().matched(), own.parsed().share_group().is_some()))
             .collect();
         filters.len()
     }
 
-    /// Serial of the session and options, for each matching subscription.
-    pub(super) fn recipients(&self, name: TopicName<'_>) -> Vec<(u32, u8)> {
-        let mut found = Vec::new();
-        for session in &self.sessions {
-            for (filter, (_, options)) in session.filters().zip(&session.subscriptions) {
-                if filter.matches(name) {
-                    found.push((session.reference.serial as u32, *options));
-                }
-            }
-        }
+    /// What ordinary subscriptions get of a message.
+    pub(super) fn recipients(&self, name: TopicName<'_>) -> Vec<Got> {
+        let mut found: Vec<_> = self
+            .matching(name)
+            .filter(|(filter, _)| filter.share_group().is_none())
+            .map(|(_, got)| got)
+            .collect();
         found.sort_unstable();
         found
+    }
+
+    /// Who may get a message by a shared subscription: one of each group.
+    pub(super) fn groups(&self, name: TopicName<'_>) -> Vec<Vec<Got>> {
+        let mut groups = BTreeMap::<_, Vec<_>>::new();
+        for (filter, got) in self.matching(name) {
+            if filter.share_group().is_some() {
+                groups.entry(filter.as_str()).or_default().push(got);
+            }
+        }
+        groups.into_values().collect()
+    }
+
+    fn matching(&self, name: TopicName<'_>) -> impl Iterator<Item = (TopicFilter<'_>, Got)> {
+        let sessions = self.sessions.iter().filter(|session| !session.is_stored);
+        let all = sessions.flat_map(|session| {
+            let serial = session.reference.serial;
+            session.subscriptions.iter().map(move |own| {
+                let got = Got {
+                    serial,
+                    options: own.options,
+                    identifier: own.identifier,
+                };
+                (own.parsed(), got)
+            })
+        });
+        all.filter(move |(filter, _)| filter.matches(name))
     }
 }
 
@@ -171,18 +238,31 @@ impl Default for World {
 impl World {
     pub(super) fn apply(&mut self, change: &Change) {
         match *change {
-            Change::Open { user, client } => self.open(USERS[user], format!("client-{client}")),
+            Change::Open {
+                user,
+                client,
+                is_stored,
+            } => self.open(USERS[user], format!("client-{client}"), is_stored),
             Change::End { session } => self.end(session),
             Change::Subscribe {
                 session,
                 filter,
                 options,
-            } => self.subscribe(session, FILTERS[filter], options),
+                identifier,
+            } => {
+                let filter = FILTERS[filter];
+                let wanted = ModelSubscription {
+                    filter,
+                    options,
+                    identifier,
+                };
+                self.subscribe(session, wanted);
+            }
             Change::Unsubscribe { session, filter } => self.unsubscribe(session, FILTERS[filter]),
         }
     }
 
-    fn open(&mut self, username: &'static str, client_id: String) {
+    fn open(&mut self, username: &'static str, client_id: String, is_stored: bool) {
         // The n-th session of all lives on connection n, so that recipients can be told apart.
         let serial = self.next_serial();
         let opened = self.org.open(&Opening {
@@ -197,6 +277,7 @@ impl World {
                 worker: 0,
                 connection: serial as u32,
             },
+            is_stored,
         });
         assert_eq!(opened.session.serial, serial);
         let old = self
@@ -213,6 +294,7 @@ impl World {
             reference: opened.session,
             username,
             client_id,
+            is_stored,
             subscriptions: Vec::new(),
         });
         let online = self
@@ -240,20 +322,22 @@ impl World {
         assert!(self.org.end(ended.reference).is_none(), "it ends only once");
     }
 
-    fn subscribe(&mut self, index: usize, text: &'static str, options: u8) {
+    fn subscribe(&mut self, index: usize, wanted: ModelSubscription) {
         let Some(session) = pick(&mut self.model.sessions, index) else {
             return;
         };
-        let filter = TopicFilter::parse(text).expect("valid");
-        let existing = session.subscriptions.iter_mut().find(|own| own.0 == text);
+        let (filter, options, identifier) = (wanted.parsed(), wanted.options, wanted.identifier);
+        let mut subscriptions = session.subscriptions.iter_mut();
+        let existing = subscriptions.find(|own| own.filter == wanted.filter);
         let is_new = existing.is_none();
         match existing {
-            Some(existing) => existing.1 = options,
-            None => session.subscriptions.push((text, options)),
+            Some(existing) => *existing = wanted,
+            None => session.subscriptions.push(wanted),
         }
+        let reference = session.reference;
         let answer = self
             .org
-            .subscribe(session.reference, filter, options, 1_000);
+            .subscribe(reference, filter, options, identifier, 1_000);
         assert_eq!(answer, Ok(is_new));
     }
 
@@ -263,7 +347,7 @@ impl World {
         };
         let filter = TopicFilter::parse(text).expect("valid");
         let count = session.subscriptions.len();
-        session.subscriptions.retain(|own| own.0 != text);
+        session.subscriptions.retain(|own| own.filter != text);
         let existed = session.subscriptions.len() < count;
         assert_eq!(self.org.unsubscribe(session.reference, filter), existed);
     }

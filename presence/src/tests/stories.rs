@@ -22,6 +22,7 @@ fn open(org: &Org, username: &str, client_id: &str) -> Opened {
             worker: 3,
             connection: 77,
         },
+        is_stored: false,
     })
 }
 
@@ -30,7 +31,10 @@ fn filter(text: &str) -> TopicFilter<'_> {
 }
 
 fn subscribe(org: &Org, session: SessionRef, text: &str) {
-    assert_eq!(org.subscribe(session, filter(text), 1, 1_000), Ok(true));
+    assert_eq!(
+        org.subscribe(session, filter(text), 1, None, 1_000),
+        Ok(true)
+    );
 }
 
 fn clients(org: &Org, listing: Listing) -> Vec<String> {
@@ -71,7 +75,7 @@ fn an_ended_session_can_neither_end_again_nor_subscribe() {
     open(&org, "alice", "tablet");
     assert!(org.end(session).is_none());
     assert_eq!(
-        org.subscribe(session, filter("a"), 0, 10),
+        org.subscribe(session, filter("a"), 0, None, 10),
         Err(SubscribeError::Ended)
     );
     assert!(!org.unsubscribe(session, filter("a")));
@@ -82,10 +86,10 @@ fn an_ended_session_can_neither_end_again_nor_subscribe() {
 fn subscriptions_of_a_session_are_limited_and_a_repeated_one_is_none_more() {
     let org = Org::new("org");
     let session = open(&org, "alice", "phone").session;
-    assert_eq!(org.subscribe(session, filter("a"), 0, 1), Ok(true));
-    assert_eq!(org.subscribe(session, filter("a"), 1, 1), Ok(false));
+    assert_eq!(org.subscribe(session, filter("a"), 0, None, 1), Ok(true));
+    assert_eq!(org.subscribe(session, filter("a"), 1, None, 1), Ok(false));
     assert_eq!(
-        org.subscribe(session, filter("b"), 0, 1),
+        org.subscribe(session, filter("b"), 0, None, 1),
         Err(SubscribeError::TooMany)
     );
 }
@@ -95,7 +99,7 @@ fn a_repeated_subscription_has_the_new_options() {
     let org = Org::new("org");
     let session = open(&org, "alice", "phone").session;
     for options in [0, 1, 63] {
-        let _ = org.subscribe(session, filter("a"), options, 10);
+        let _ = org.subscribe(session, filter("a"), options, None, 10);
         let mut recipients = Vec::new();
         org.recipients(TopicName::parse("a").expect("valid"), &mut recipients);
         assert_eq!(recipients.len(), 1);
@@ -130,6 +134,7 @@ fn addresses_come_back_as_they_went_in() {
                 worker: 0,
                 connection: 0,
             },
+            is_stored: false,
         });
         let mut peer = None;
         Listing::of_user(given).next_piece(&org, 1, &mut |view, _| peer = view.peer());
@@ -187,7 +192,7 @@ fn a_room_larger_than_a_piece_is_gathered_whole_while_people_leave_and_enter() {
         }
         let name = format!("late-{}", left.len());
         let late = open(&org, &name, &name).session;
-        let _ = org.subscribe(late, filter("news"), 0, 10);
+        let _ = org.subscribe(late, filter("news"), 0, None, 10);
     }
     assert!(left.len() > 1_000, "some left while it was listed");
     for session in sessions.iter().filter(|one| !left.contains(&one.serial)) {
@@ -227,4 +232,121 @@ fn nothing_is_left_when_everybody_has_gone() {
         org.end(session);
     }
     assert_eq!(org.counts(), crate::Counts::default());
+}
+
+#[test]
+fn members_of_a_group_take_turns_while_others_come_and_go() {
+    let org = Org::new("org");
+    let join = |number: usize| {
+        let session = open(&org, "workers", &format!("worker-{number}")).session;
+        subscribe(&org, session, "$share/crew/jobs/+");
+        session
+    };
+    let sessions: Vec<_> = (0..4).map(join).collect();
+    let next = || {
+        let mut recipients = Vec::new();
+        org.recipients(TopicName::parse("jobs/7").expect("valid"), &mut recipients);
+        assert_eq!(recipients.len(), 1);
+        recipients[0].session
+    };
+    let round: Vec<_> = (0..4).map(|_| next()).collect();
+    assert_eq!((0..4).map(|_| next()).collect::<Vec<_>>(), round);
+    // The one whose turn it is leaves: the turn is the next one's.
+    org.end(round[0]);
+    assert_eq!(next(), round[1]);
+    join(9);
+    assert_eq!((next(), next()), (round[2], round[3]));
+    assert!(!sessions.contains(&next()), "who came late has a turn too");
+}
+
+#[test]
+fn a_group_names_another_member_when_the_first_was_gone_and_nobody_when_all_are() {
+    let org = Org::new("org");
+    let first = open(&org, "workers", "one").session;
+    let second = open(&org, "workers", "two").session;
+    for session in [first, second] {
+        subscribe(&org, session, "$share/crew/jobs");
+    }
+    let mut recipients = Vec::new();
+    org.recipients(TopicName::parse("jobs").expect("valid"), &mut recipients);
+    let share = recipients[0].share.expect("a shared subscription");
+    let other = org.next_member(share).expect("there are two");
+    assert_ne!(other.session, recipients[0].session);
+    org.end(first);
+    org.end(second);
+    assert_eq!(org.next_member(share), None);
+    // A later group is not the one that was meant.
+    let third = open(&org, "workers", "three").session;
+    subscribe(&org, third, "$share/crew/jobs");
+    assert_eq!(org.next_member(share), None);
+}
+
+#[test]
+fn one_filter_held_alone_and_in_two_groups_is_three_subscriptions() {
+    let org = Org::new("org");
+    let session = open(&org, "alice", "phone").session;
+    for text in ["$share/g/a/+", "a/+", "$share/h/a/+"] {
+        subscribe(&org, session, text);
+    }
+    let mut topics = Vec::new();
+    let mut listing = Listing::of_org(Some(filter("a/b")), None);
+    while listing.next_piece(&org, 9, &mut |view, _| {
+        view.for_each_topic(|topic| topics.push(topic.to_owned()));
+    }) != Piece::Done
+    {}
+    assert_eq!(topics, ["$share/g/a/+", "a/+", "$share/h/a/+"]);
+    let mut recipients = Vec::new();
+    org.recipients(TopicName::parse("a/b").expect("valid"), &mut recipients);
+    assert_eq!(recipients.len(), 3);
+    assert!(org.unsubscribe(session, filter("$share/g/a/+")));
+    assert_eq!(org.counts().subscriptions, 2);
+}
+
+#[test]
+fn a_group_of_a_hundred_thousand_costs_a_message_one_member() {
+    let org = Org::new("org");
+    for number in 0..100_000 {
+        let name = format!("worker-{number}");
+        let session = open(&org, &name, &name).session;
+        subscribe(&org, session, "$share/crew/jobs");
+    }
+    let started = std::time::Instant::now();
+    let mut recipients = Vec::new();
+    for _ in 0..100_000 {
+        org.recipients(TopicName::parse("jobs").expect("valid"), &mut recipients);
+    }
+    let serials: std::collections::HashSet<_> =
+        recipients.iter().map(|one| one.session.serial).collect();
+    assert_eq!(serials.len(), 100_000, "each has had one");
+    // Ten thousand million steps, if each message looked at everybody.
+    assert!(started.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn a_stored_session_is_found_by_queries_and_not_by_messages() {
+    let org = Org::new("org");
+    let session = org
+        .open(&Opening {
+            id: SessionId([7; 16]),
+            os: None,
+            username: "alice",
+            client_id: "phone",
+            protocol: Protocol::V5,
+            peer: None,
+            connected_at_ms: 1,
+            address: Address {
+                worker: 0,
+                connection: 0,
+            },
+            is_stored: true,
+        })
+        .session;
+    for text in ["a/+", "$share/g/a/+"] {
+        subscribe(&org, session, text);
+    }
+    let mut recipients = Vec::new();
+    org.recipients(TopicName::parse("a/b").expect("valid"), &mut recipients);
+    assert_eq!(recipients, []);
+    let (found, _) = rows(&org, Listing::of_org(Some(filter("a/b")), None), 8);
+    assert_eq!(found.len(), 1);
 }

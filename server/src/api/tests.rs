@@ -246,10 +246,11 @@ fn online(org: &Org, username: &str, client_id: &str, topics: &[&str]) -> Sessio
             worker: 0,
             connection: 0,
         },
+        is_stored: false,
     };
     let session = org.open(&opening).session;
     for topic in topics {
-        org.subscribe(session, TopicFilter::parse(topic).unwrap(), 0, 1000)
+        org.subscribe(session, TopicFilter::parse(topic).unwrap(), 0, None, 1000)
             .unwrap();
     }
     session

@@ -129,6 +129,7 @@ impl Worker {
                 worker: self.index,
                 connection: key as u32,
             },
+            is_stored: false,
         })
     }
 
@@ -276,7 +277,7 @@ impl Worker {
             let added = TopicFilter::parse(&entry.filter)
                 .map_err(|_| SubscribeFailure::TopicFilterInvalid)
                 .and_then(|filter| {
-                    org.subscribe(session, filter, options.to_bits(), most)
+                    org.subscribe(session, filter, options.to_bits(), None, most)
                         .map_err(|_| SubscribeFailure::QuotaExceeded)
                 });
             entry.verdict = added.map(|_| options);

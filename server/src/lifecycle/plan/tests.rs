@@ -94,6 +94,7 @@ impl Desk {
                         worker: 0,
                         connection: 0,
                     },
+                    is_stored: false,
                 },
                 ticket: 0,
             }),
@@ -250,6 +251,7 @@ fn a_user_with_more_sessions_than_a_plan_holds_is_ended_all_the_same() {
                     worker: 0,
                     connection: 0,
                 },
+                is_stored: false,
             },
             ticket: 0,
         }));

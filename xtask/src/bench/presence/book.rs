@@ -93,6 +93,7 @@ impl Book {
                 worker: (number % 2) as u16,
                 connection: number,
             },
+            is_stored: false,
         });
         ensure!(
             opened.taken_over.is_none(),
@@ -104,7 +105,7 @@ impl Book {
             .context("an invalid filter")?;
         let subscribed = self
             .org
-            .subscribe(opened.session, filter, 0, SUBSCRIPTIONS_MAX);
+            .subscribe(opened.session, filter, 0, None, SUBSCRIPTIONS_MAX);
         ensure!(
             subscribed == Ok(true),
             "{} cannot subscribe: {subscribed:?}",
