@@ -9,6 +9,7 @@
 //! - [`connection`]: what is kept of a connection: as little as possible while it is idle
 //! - [`inbound`]: bytes from a socket to actions of a session
 //! - [`actions`]: what a session asks for: open, subscribe, publish
+//! - [`routing`]: which sessions get a message, and on which loops they are
 //! - [`outbound`]: messages to subscribers and bytes to sockets, within limits
 //! - [`closing`]: every way a connection ends
 //! - [`websocket`]: MQTT inside WebSocket frames
@@ -23,6 +24,7 @@ mod listener;
 mod mailbox;
 mod metrics;
 mod outbound;
+mod routing;
 mod websocket;
 mod worker;
 
@@ -122,6 +124,11 @@ impl EventLoops {
     /// A way to write to the loops.
     pub(crate) fn letters(&self) -> Letters {
         Letters::new(Arc::clone(&self.house))
+    }
+
+    /// Sends a message that comes from no client to all who are subscribed to its topic.
+    pub fn publish(&self, org: &Arc<Org>, message: mqtt::Message) -> mqtt::PublishOutcome {
+        self.letters().publish(org, message)
     }
 
     /// Sends every client away and waits for the loops to finish. Their sessions end in the

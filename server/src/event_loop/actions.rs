@@ -5,16 +5,14 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use mqtt::{
-    Accepted, Action, CloseReason, ConnectRequest, FrameError, Inbound, PublishOutcome, QoS,
-    Refusal, SubscribeFailure, SubscribeRequest, SubscriptionOptions, UnsubscribeRequest,
-    UnsubscribeResult,
+    Accepted, Action, CloseReason, ConnectRequest, FrameError, Inbound, Refusal, SubscribeFailure,
+    SubscribeRequest, UnsubscribeRequest, UnsubscribeResult,
 };
-use presence::{Address, EndReason, Org, Os, Recipient, SessionRef};
-use topics::{TopicFilter, TopicName};
+use presence::{Address, EndReason, Org, Os, SessionRef};
+use topics::TopicFilter;
 
 use super::connection::{Connection, Online, Phase, Transport};
 use super::inbound::Flow;
-use super::mailbox::Delivery;
 use super::worker::Worker;
 use crate::lifecycle::{Client, OpenRequest};
 
@@ -198,7 +196,7 @@ impl Worker {
         };
         let Inbound { packet_id, message } = inbound;
         self.house.shared.metrics.messages_received.inc();
-        let outcome = self.route(&org, session, message);
+        let outcome = self.route(&org, Some(session), message);
         let close = self.with_output(key, |session, out| {
             session.published(packet_id, outcome, out)
         });
@@ -206,61 +204,6 @@ impl Worker {
             None => Flow::Open,
             Some(reason) => self.finish(key, &reason),
         }
-    }
-
-    /// Sends a message to every session of the organisation that is subscribed to its topic: once
-    /// each, at the highest QoS of its matching subscriptions (MQTT 5 §3.3.4).
-    fn route(
-        &mut self,
-        org: &Org,
-        publisher: SessionRef,
-        message: mqtt::Message,
-    ) -> PublishOutcome {
-        let mut recipients = std::mem::take(&mut self.recipients);
-        recipients.clear();
-        if let Ok(topic) = TopicName::parse(message.topic()) {
-            org.recipients(topic, &mut recipients);
-        }
-        let message = Arc::new(message);
-        let mut outcome = PublishOutcome::NoMatchingSubscribers;
-        for group in recipients.chunk_by(|a, b| a.address.worker == b.address.worker) {
-            let mut deliveries = std::mem::take(&mut self.deliveries);
-            deliveries.clear();
-            deliveries.extend(
-                group
-                    .chunk_by(|a, b| a.session == b.session)
-                    .filter_map(|matched| delivery(matched, publisher, message.qos())),
-            );
-            if !deliveries.is_empty() && outcome != PublishOutcome::QuotaExceeded {
-                outcome = self.deliver_all(group[0].address.worker, &message, &deliveries);
-            }
-            self.deliveries = deliveries;
-        }
-        self.recipients = recipients;
-        outcome
-    }
-
-    fn deliver_all(
-        &mut self,
-        worker: u16,
-        message: &Arc<mqtt::Message>,
-        deliveries: &[Delivery],
-    ) -> PublishOutcome {
-        if worker == self.index {
-            for delivery in deliveries {
-                self.deliver(*delivery, message);
-            }
-            return PublishOutcome::Routed;
-        }
-        let house = &self.house;
-        if house.mailboxes[usize::from(worker)].post_deliveries(message, deliveries) {
-            return PublishOutcome::Routed;
-        }
-        house
-            .shared
-            .metrics
-            .drop_messages("mailbox_full", deliveries.len());
-        PublishOutcome::QuotaExceeded
     }
 
     // === subscribe and unsubscribe ===
@@ -333,21 +276,6 @@ impl Worker {
         self.linger(key);
         Flow::Ended
     }
-}
-
-/// What one session gets of a message, if anything: `matched` are its matching subscriptions.
-fn delivery(matched: &[Recipient], publisher: SessionRef, published: QoS) -> Option<Delivery> {
-    let granted = matched
-        .iter()
-        .map(|recipient| SubscriptionOptions::from_bits(recipient.options))
-        .filter(|options| !(options.no_local && matched[0].session == publisher))
-        .map(|options| options.qos)
-        .max_by_key(|qos| qos.value())?;
-    Some(Delivery {
-        connection: matched[0].address.connection,
-        session: matched[0].session,
-        qos: granted.less_value(published),
-    })
 }
 
 fn protocol_of(version: mqtt::Version) -> presence::Protocol {

@@ -1,7 +1,8 @@
 //! Letters from one worker to another: messages for its connections, and orders to close one.
 //!
-//! The number of deliveries waiting is limited. At the limit a message does not cross, and its
-//! publisher is told (see [`super::actions`]); orders to close always pass, since there can be no
+//! The number of deliveries waiting is limited, those included that a loop has collected and not
+//! posted yet. At the limit a message does not cross, and its publisher is told (see
+//! [`super::routing`]); orders to close always pass, since there can be no
 //! more of them than connections.
 
 use std::io;
@@ -9,26 +10,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::{Poll, Token, Waker};
-use mqtt::{DisconnectReason, Message, QoS};
+use mqtt::{DisconnectReason, Message};
 use presence::{Org, SessionRef};
 
 use super::House;
+use super::routing::{Delivery, Parcel};
 
 /// The event that says that letters have come.
 pub(super) const MAIL: Token = Token(usize::MAX);
 
-/// One recipient of a message among a worker's connections.
-#[derive(Clone, Copy)]
-pub(crate) struct Delivery {
-    pub(super) connection: u32,
-    pub(super) session: SessionRef,
-    pub(super) qos: QoS,
-}
-
 /// What a worker is asked to do.
 pub(crate) enum Letter {
-    /// Deliver a message to these connections.
-    Deliver(Arc<Message>, Box<[Delivery]>),
+    /// Deliver messages to connections. There is room reserved for them.
+    Deliver(Parcel),
     /// The session that a connection asked for is open.
     Opened {
         connection: u32,
@@ -66,15 +60,19 @@ impl Mailbox {
         })
     }
 
-    /// Posts deliveries, unless too many are waiting already.
-    pub(super) fn post_deliveries(&self, message: &Arc<Message>, to: &[Delivery]) -> bool {
-        let waiting = self.waiting.fetch_add(to.len(), Ordering::Relaxed);
-        if waiting + to.len() > self.deliveries_max && waiting > 0 {
-            self.waiting.fetch_sub(to.len(), Ordering::Relaxed);
-            return false;
+    /// Reserves room for deliveries, unless too many are waiting already. They must be posted.
+    pub(super) fn reserve(&self, count: usize) -> bool {
+        let waiting = self.waiting.fetch_add(count, Ordering::Relaxed);
+        let has_room = waiting == 0 || waiting + count <= self.deliveries_max;
+        if !has_room {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
         }
-        self.post(Letter::Deliver(Arc::clone(message), to.into()));
-        true
+        has_room
+    }
+
+    /// Posts deliveries for which there is room reserved.
+    pub(super) fn post_parcel(&self, parcel: Parcel) {
+        self.post(Letter::Deliver(parcel));
     }
 
     pub(super) fn post(&self, letter: Letter) {
@@ -96,7 +94,7 @@ impl Mailbox {
         let letters =
             std::mem::take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner));
         let taken = letters.iter().map(|letter| match letter {
-            Letter::Deliver(_, to) => to.len(),
+            Letter::Deliver(parcel) => parcel.len(),
             _ => 0,
         });
         self.waiting.fetch_sub(taken.sum(), Ordering::Relaxed);
@@ -119,6 +117,28 @@ pub(crate) struct Batch<'a> {
 impl Letters {
     pub(super) fn new(house: Arc<House>) -> Self {
         Self { house }
+    }
+
+    /// Posts deliveries to one event loop. Answers whether there was room for them.
+    pub(super) fn send(
+        &self,
+        worker: u16,
+        message: &Arc<Message>,
+        org: &Arc<Org>,
+        deliveries: &[Delivery],
+    ) -> bool {
+        let mailbox = &self.house.mailboxes[usize::from(worker)];
+        let has_room = mailbox.reserve(deliveries.len());
+        if has_room {
+            let mut parcel = Parcel::default();
+            parcel.add(message, org, deliveries);
+            mailbox.post_parcel(parcel);
+        }
+        has_room
+    }
+
+    pub(super) fn house(&self) -> &House {
+        &self.house
     }
 
     pub(crate) fn batch(&self) -> Batch<'_> {

@@ -14,7 +14,7 @@ use mqtt::{DisconnectReason, Message, QoS};
 use presence::EndReason;
 
 use super::connection::{Connection, Phase, Transport};
-use super::mailbox::Delivery;
+use super::routing::Delivery;
 use super::websocket;
 use super::worker::Worker;
 
@@ -27,15 +27,14 @@ enum Written {
 }
 
 impl Worker {
-    /// Gives a message to one of this worker's connections, if it still carries that session.
-    pub(super) fn deliver(&mut self, delivery: Delivery, message: &Arc<Message>) {
+    /// Gives a message to one of this worker's connections. Answers whether it still carries that
+    /// session; what then becomes of the message is settled.
+    pub(super) fn deliver(&mut self, delivery: &Delivery, message: &Arc<Message>) -> bool {
         let key = delivery.connection as usize;
-        let Some(connection) = self.connections.get(key) else {
-            return;
+        let carrier = self.connections.get(key);
+        let Some(connection) = carrier.filter(|found| found.carries(delivery.session)) else {
+            return false;
         };
-        if !connection.carries(delivery.session) {
-            return;
-        }
         let house = Arc::clone(&self.house);
         let outbound_bytes_max = house.shared.settings.outbound_bytes_max;
         let version = connection.session.version().unwrap_or(mqtt::Version::V5);
@@ -49,7 +48,7 @@ impl Worker {
         let has_room = unsent == 0 || unsent + length <= outbound_bytes_max;
         if !has_room && delivery.qos == QoS::AtMostOnce {
             house.shared.metrics.drop_messages("slow_reader", 1);
-            return;
+            return true;
         }
         let outcome = self.with_output(key, |session, out| {
             session.deliver(message, delivery.qos, has_room, &house.shared.limits, out)
@@ -71,6 +70,7 @@ impl Worker {
                 );
             }
         }
+        true
     }
 
     pub(super) fn flush_dirty(&mut self) {

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
-use presence::Recipient;
 use slab::Slab;
 
 use super::House;
 use super::connection::{Connection, Online, Pending, Tick};
 use super::listener::Bound;
-use super::mailbox::{Delivery, Letter, MAIL};
+use super::mailbox::{Letter, MAIL};
+use super::routing::{Parcel, Routes};
 
 /// Listeners have the tokens just below [`MAIL`].
 const LISTENERS_FROM: usize = usize::MAX - 64;
@@ -41,8 +41,9 @@ pub(super) struct Worker {
     started: Instant,
     pub(super) now: Tick,
     pub(super) read_buffer: Box<[u8]>,
-    pub(super) recipients: Vec<Recipient>,
-    pub(super) deliveries: Vec<Delivery>,
+    pub(super) routes: Routes,
+    /// What is for the connections of other loops, by loop: posted before the next poll.
+    pub(super) outboxes: Box<[Parcel]>,
     /// Connections with output to flush before the next poll.
     pub(super) dirty: Vec<u32>,
     /// Connections that had more to read than is fair at once.
@@ -70,6 +71,7 @@ impl Worker {
             poll.registry()
                 .register(&mut door.socket, token, Interest::READABLE)?;
         }
+        let outboxes = house.mailboxes.iter().map(|_| Parcel::default()).collect();
         Ok(Self {
             index,
             house,
@@ -81,8 +83,8 @@ impl Worker {
             started: Instant::now(),
             now: Tick(0),
             read_buffer: vec![0; READ_BYTES].into(),
-            recipients: Vec::new(),
-            deliveries: Vec::new(),
+            routes: Routes::default(),
+            outboxes,
             dirty: Vec::new(),
             unread: Vec::new(),
             spares: Vec::new(),
@@ -112,6 +114,7 @@ impl Worker {
             }
             self.read_on();
             self.sweep();
+            self.post_outboxes();
             self.flush_dirty();
         }
     }
@@ -153,11 +156,7 @@ impl Worker {
         let house = Arc::clone(&self.house);
         for letter in house.mailboxes[usize::from(self.index)].take() {
             match letter {
-                Letter::Deliver(message, to) => {
-                    for delivery in to {
-                        self.deliver(delivery, &message);
-                    }
-                }
+                Letter::Deliver(parcel) => self.unpack(&parcel),
                 Letter::Close {
                     connection,
                     session,

@@ -1,0 +1,263 @@
+//! Where a message goes: which sessions get it, at which QoS, on which event loops.
+//!
+//! A session gets a message once for all its ordinary subscriptions that match (MQTT 5 §3.3.4), at
+//! the highest QoS among them, and besides once for each share group in which it is its turn
+//! (§4.8.2). What is for another loop is collected while a batch of events is handled and posted in
+//! one letter, see [`Parcel`].
+//!
+//! A member of a share group may be gone when the message gets there. Then another one is asked, on
+//! whichever loop it is, up to [`TRIES_MAX`] times.
+
+use std::sync::Arc;
+
+use mqtt::{Message, PublishOutcome, QoS, SubscriptionOptions};
+use presence::{Org, Recipient, SessionRef, ShareRef};
+use topics::TopicName;
+
+use super::House;
+use super::mailbox::Letters;
+use super::worker::Worker;
+
+/// Members of a share group that are tried in turn: if half of them have just gone, one in 256
+/// messages finds nobody.
+const TRIES_MAX: u8 = 8;
+
+/// Deliveries to another loop that are collected before they are posted all the same.
+const PARCEL_DELIVERIES_MAX: usize = 1_024;
+
+/// One session that gets a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Delivery {
+    pub(super) connection: u32,
+    pub(super) session: SessionRef,
+    /// The QoS granted, or that of the message if it is lower.
+    pub(super) qos: QoS,
+    /// The group that it was chosen from.
+    share: Option<ShareRef>,
+    tries_left: u8,
+}
+
+/// Finds who gets a message. Kept for its memory.
+#[derive(Default)]
+pub(crate) struct Routes {
+    recipients: Vec<Recipient>,
+    by_worker: Vec<Vec<Delivery>>,
+}
+
+impl Routes {
+    /// Finds the sessions that get `message`. `publisher` is the session that it came from, if any:
+    /// subscriptions with No Local are not sent their own messages (MQTT-3.8.3-3).
+    pub(crate) fn find(&mut self, org: &Org, publisher: Option<SessionRef>, message: &Message) {
+        self.by_worker.iter_mut().for_each(Vec::clear);
+        self.recipients.clear();
+        if let Ok(topic) = TopicName::parse(message.topic()) {
+            org.recipients(topic, &mut self.recipients);
+        }
+        let is_same = |a: &Recipient, b: &Recipient| a.session == b.session && b.share.is_none();
+        for matched in self.recipients.chunk_by(is_same) {
+            let Some(delivery) = delivery(matched, publisher, message.qos()) else {
+                continue;
+            };
+            let worker = usize::from(matched[0].address.worker);
+            if self.by_worker.len() <= worker {
+                self.by_worker.resize_with(worker + 1, Vec::new);
+            }
+            self.by_worker[worker].push(delivery);
+        }
+    }
+
+    /// The deliveries found, by event loop.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (u16, &[Delivery])> {
+        let numbered = (0..).zip(&self.by_worker);
+        let found = numbered.filter(|(_, deliveries)| !deliveries.is_empty());
+        found.map(|(worker, deliveries)| (worker, &deliveries[..]))
+    }
+}
+
+/// What one session gets of a message, if anything: `matched` are its matching subscriptions.
+fn delivery(
+    matched: &[Recipient],
+    publisher: Option<SessionRef>,
+    published: QoS,
+) -> Option<Delivery> {
+    let first = &matched[0];
+    let is_own = publisher == Some(first.session);
+    let granted = matched
+        .iter()
+        .map(|recipient| SubscriptionOptions::from_bits(recipient.options))
+        .filter(|options| !(options.no_local && is_own))
+        .map(|options| options.qos)
+        .max_by_key(|qos| qos.value())?;
+    Some(Delivery {
+        connection: first.address.connection,
+        session: first.session,
+        qos: granted.less_value(published),
+        share: first.share,
+        tries_left: TRIES_MAX,
+    })
+}
+
+/// Messages for the connections of one event loop.
+#[derive(Default)]
+pub(crate) struct Parcel {
+    messages: Vec<Sent>,
+    deliveries: Vec<Delivery>,
+}
+
+/// A message in a parcel.
+struct Sent {
+    message: Arc<Message>,
+    org: Arc<Org>,
+    /// How many of the parcel's deliveries are of this message, in their order.
+    delivery_count: usize,
+}
+
+impl Parcel {
+    pub(super) fn add(&mut self, message: &Arc<Message>, org: &Arc<Org>, deliveries: &[Delivery]) {
+        self.messages.push(Sent {
+            message: Arc::clone(message),
+            org: Arc::clone(org),
+            delivery_count: deliveries.len(),
+        });
+        self.deliveries.extend_from_slice(deliveries);
+    }
+
+    /// How many deliveries it holds.
+    pub(super) fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+}
+
+impl Worker {
+    /// Sends a message to every session of the organisation that is subscribed to its topic.
+    pub(super) fn route(
+        &mut self,
+        org: &Arc<Org>,
+        publisher: Option<SessionRef>,
+        message: Message,
+    ) -> PublishOutcome {
+        let mut routes = std::mem::take(&mut self.routes);
+        routes.find(org, publisher, &message);
+        let message = Arc::new(message);
+        let mut outcome = PublishOutcome::NoMatchingSubscribers;
+        for (worker, deliveries) in routes.groups() {
+            let has_room = self.send(worker, &message, org, deliveries);
+            outcome = self.house.sum_up(outcome, has_room, deliveries.len());
+        }
+        self.routes = routes;
+        outcome
+    }
+
+    /// Delivers to connections of this loop, and collects what is for another. Answers whether there
+    /// was room for it.
+    fn send(
+        &mut self,
+        worker: u16,
+        message: &Arc<Message>,
+        org: &Arc<Org>,
+        deliveries: &[Delivery],
+    ) -> bool {
+        if worker == self.index {
+            for delivery in deliveries {
+                self.deliver_or_pass_on(delivery, message, org);
+            }
+            return true;
+        }
+        let number = usize::from(worker);
+        if !self.house.mailboxes[number].reserve(deliveries.len()) {
+            return false;
+        }
+        self.outboxes[number].add(message, org, deliveries);
+        if self.outboxes[number].len() >= PARCEL_DELIVERIES_MAX {
+            self.post(number);
+        }
+        true
+    }
+
+    /// Posts what has been collected for other loops.
+    pub(super) fn post_outboxes(&mut self) {
+        for number in 0..self.outboxes.len() {
+            if self.outboxes[number].len() > 0 {
+                self.post(number);
+            }
+        }
+    }
+
+    fn post(&mut self, number: usize) {
+        let parcel = std::mem::take(&mut self.outboxes[number]);
+        self.house.mailboxes[number].post_parcel(parcel);
+    }
+
+    pub(super) fn unpack(&mut self, parcel: &Parcel) {
+        let mut deliveries = &parcel.deliveries[..];
+        for sent in &parcel.messages {
+            let (own, others) = deliveries.split_at(sent.delivery_count);
+            deliveries = others;
+            for delivery in own {
+                self.deliver_or_pass_on(delivery, &sent.message, &sent.org);
+            }
+        }
+    }
+
+    /// Gives a message to a connection; if that no longer carries the session, which was chosen from
+    /// a share group, to another member.
+    fn deliver_or_pass_on(&mut self, delivery: &Delivery, message: &Arc<Message>, org: &Arc<Org>) {
+        if self.deliver(delivery, message) {
+            return;
+        }
+        let Some(share) = delivery.share else {
+            return;
+        };
+        for tries_left in (0..delivery.tries_left).rev() {
+            let Some(member) = org.next_member(share) else {
+                break;
+            };
+            let Some(next) = self::delivery(&[member], None, message.qos()) else {
+                break;
+            };
+            let next = Delivery { tries_left, ..next };
+            let worker = member.address.worker;
+            if worker == self.index && self.deliver(&next, message)
+                || worker != self.index && self.send(worker, message, org, &[next])
+            {
+                return;
+            }
+        }
+        let metrics = &self.house.shared.metrics;
+        metrics.drop_messages("share_gone", 1);
+    }
+}
+
+impl Letters {
+    /// Sends a message that comes from no connection: a will, or a message of the server's own.
+    /// What there is no room for in the mailbox of an event loop is dropped and counted.
+    pub(crate) fn publish(&self, org: &Arc<Org>, message: Message) -> PublishOutcome {
+        let mut routes = Routes::default();
+        routes.find(org, None, &message);
+        let message = Arc::new(message);
+        let mut outcome = PublishOutcome::NoMatchingSubscribers;
+        for (worker, deliveries) in routes.groups() {
+            let has_room = self.send(worker, &message, org, deliveries);
+            outcome = self.house().sum_up(outcome, has_room, deliveries.len());
+        }
+        outcome
+    }
+}
+
+impl House {
+    /// The outcome for the publisher after one more loop has had room for its deliveries, or none:
+    /// then they are dropped and counted.
+    fn sum_up(&self, so_far: PublishOutcome, has_room: bool, count: usize) -> PublishOutcome {
+        if !has_room {
+            self.shared.metrics.drop_messages("mailbox_full", count);
+        }
+        match so_far {
+            PublishOutcome::NoMatchingSubscribers if has_room => PublishOutcome::Routed,
+            so_far if has_room => so_far,
+            _ => PublishOutcome::QuotaExceeded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Who gets a message, how often and at which QoS.
+
+use bytes::Bytes;
+use mqtt::{Message, QoS};
+use presence::{Address, Opening, Org, Protocol, SessionId, SessionRef};
+use topics::TopicFilter;
+
+use super::Routes;
+
+const NO_LOCAL: u8 = 1 << 2;
+
+/// The connection's number says who got what.
+fn open(org: &Org, worker: u16, connection: u32) -> SessionRef {
+    org.open(&Opening {
+        id: SessionId([7; 16]),
+        username: "alice",
+        client_id: &format!("client-{connection}"),
+        protocol: Protocol::V5,
+        peer: None,
+        os: None,
+        connected_at_ms: 1,
+        address: Address { worker, connection },
+        is_stored: false,
+    })
+    .session
+}
+
+fn subscribe(org: &Org, session: SessionRef, filter: &str, options: u8) {
+    let filter = TopicFilter::parse(filter).unwrap();
+    org.subscribe(session, filter, options, None, 100).unwrap();
+}
+
+/// Event loop, connection and QoS of each delivery.
+fn route(org: &Org, publisher: Option<SessionRef>, qos: QoS) -> Vec<(u16, u32, u8)> {
+    let mut routes = Routes::default();
+    routes.find(
+        org,
+        publisher,
+        &Message::new("a/b".into(), Bytes::new(), qos),
+    );
+    let groups = routes.groups();
+    let all = groups.flat_map(|(worker, deliveries)| {
+        let told = move |one: &super::Delivery| (worker, one.connection, one.qos.value());
+        deliveries.iter().map(told)
+    });
+    all.collect()
+}
+
+// MQTT-3.3.4-2
+#[test]
+fn a_session_with_overlapping_subscriptions_gets_one_copy_at_the_highest_qos() {
+    let org = Org::new("org");
+    let session = open(&org, 0, 1);
+    for (filter, qos) in [("a/#", 0), ("a/b", 1), ("a/+", 0), ("+/b", 1)] {
+        subscribe(&org, session, filter, qos);
+    }
+    assert_eq!(route(&org, None, QoS::AtLeastOnce), [(0, 1, 1)]);
+    assert_eq!(route(&org, None, QoS::AtMostOnce), [(0, 1, 0)]);
+}
+
+#[test]
+fn deliveries_stand_by_event_loop_whatever_the_order_of_subscription() {
+    let org = Org::new("org");
+    for connection in 0..6 {
+        let session = open(&org, (connection % 2) as u16, connection);
+        subscribe(&org, session, "a/b", 0);
+        subscribe(&org, session, "a/#", 0);
+    }
+    let found = route(&org, None, QoS::AtMostOnce);
+    assert_eq!(found.len(), 6);
+    assert!(found.is_sorted());
+}
+
+// MQTT-3.8.3-3
+#[test]
+fn no_local_keeps_a_message_from_its_publisher_unless_another_subscription_wants_it() {
+    let org = Org::new("org");
+    let (publisher, other) = (open(&org, 0, 1), open(&org, 0, 2));
+    for session in [publisher, other] {
+        subscribe(&org, session, "a/+", 1 | NO_LOCAL);
+    }
+    let route = || route(&org, Some(publisher), QoS::AtLeastOnce);
+    assert_eq!(route(), [(0, 2, 1)]);
+    subscribe(&org, publisher, "a/b", 0);
+    assert!(route().contains(&(0, 1, 0)));
+}
+
+// MQTT-4.8.2-4
+#[test]
+fn each_group_gets_one_copy_beside_those_of_ordinary_subscriptions() {
+    let org = Org::new("org");
+    let sessions = [open(&org, 0, 1), open(&org, 1, 2)];
+    for session in sessions {
+        subscribe(&org, session, "$share/g/a/+", 1);
+        subscribe(&org, session, "$share/h/a/+", 0);
+    }
+    subscribe(&org, sessions[0], "a/b", 1);
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        let once = route(&org, None, QoS::AtLeastOnce);
+        assert_eq!(once.len(), 3);
+        found.extend(once);
+    }
+    found.sort_unstable();
+    // In two messages everybody has had a turn in each group.
+    let turns = [
+        (0, 1, 0),
+        (0, 1, 1),
+        (0, 1, 1),
+        (0, 1, 1),
+        (1, 2, 0),
+        (1, 2, 1),
+    ];
+    assert_eq!(found, turns);
+}
