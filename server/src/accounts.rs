@@ -5,16 +5,24 @@
 //! and nowhere else, so whatever carries one has been authenticated.
 
 mod digest;
+mod known;
 mod login;
+mod metrics;
+mod stored;
 
 use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
 pub use self::digest::Digest;
-pub use self::login::{Login, LoginRefused};
+pub use self::login::{Admission, Check, Decision, LoginRefused};
+pub use self::metrics::AccountMetrics;
+pub use self::stored::{HashBounds, HashError, StoredHash, hash};
 pub use crate::config::MultiDevice;
-use crate::config::{Config, OrgConfig};
+use crate::config::{AccountsConfig, Config, OrgConfig, UserConfig};
+use known::Known;
 
 /// An organisation by its place in [`Accounts::org_ids`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +41,9 @@ pub struct Accounts {
     by_id: HashMap<String, OrgIndex>,
     keys: Vec<(Digest, OrgIndex)>,
     default_org: Option<OrgIndex>,
+    known: Known,
+    /// What is counted of logins.
+    pub metrics: AccountMetrics,
 }
 
 struct OrgAccounts {
@@ -40,11 +51,19 @@ struct OrgAccounts {
     open_auth: bool,
     multi_device: MultiDevice,
     users: HashMap<String, User>,
+    /// Checked in vain when there is no such user, so that this takes as long as a wrong password.
+    decoy: Option<Arc<StoredHash>>,
 }
 
 struct User {
-    password: Digest,
+    password: Password,
     display_name: Option<String>,
+}
+
+enum Password {
+    /// Configured in plain text; compared at once.
+    Plain(Digest),
+    Stored(Arc<StoredHash>),
 }
 
 /// The organisation that a first start makes, as it is kept: without plain secrets.
@@ -62,10 +81,14 @@ pub struct GeneratedOrg {
 
 impl Accounts {
     /// The organisations of a validated configuration.
-    pub fn from_config(config: &Config) -> Self {
-        let mut accounts = Self::empty();
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub fn from_config(config: &Config) -> io::Result<Self> {
+        let mut accounts = Self::empty(&config.accounts)?;
         for org in &config.orgs {
-            let index = accounts.add(&org.id, org.open_auth, users_of(org));
+            let index = accounts.add(&org.id, org.open_auth, users_of(org, &config.accounts));
             accounts.orgs[index.0].multi_device = org.multi_device;
             let digests = org
                 .secret_keys
@@ -75,21 +98,25 @@ impl Accounts {
         }
         let default_org = config.default_org.as_ref();
         accounts.default_org = default_org.and_then(|id| accounts.by_id.get(id).copied());
-        accounts
+        Ok(accounts)
     }
 
     /// The generated organisation alone; it is the default one.
-    pub fn from_generated(generated: &GeneratedOrg) -> Self {
-        let mut accounts = Self::empty();
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub fn from_generated(generated: &GeneratedOrg, config: &AccountsConfig) -> io::Result<Self> {
+        let mut accounts = Self::empty(config)?;
         let user = User {
-            password: generated.password.clone(),
+            password: Password::Plain(generated.password.clone()),
             display_name: None,
         };
         let users = HashMap::from([(generated.username.clone(), user)]);
         let index = accounts.add(&generated.id, false, users);
         accounts.keys.push((generated.secret_key.clone(), index));
         accounts.default_org = Some(index);
-        accounts
+        Ok(accounts)
     }
 
     /// The organisation that an API key selects, if any.
@@ -144,36 +171,58 @@ impl Accounts {
             .map(|org| org.id.as_str())
     }
 
-    fn empty() -> Self {
-        Self {
+    fn empty(config: &AccountsConfig) -> io::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        Ok(Self {
             orgs: Vec::new(),
             by_id: HashMap::new(),
             keys: Vec::new(),
             default_org: None,
-        }
+            known: Known::new(config.known_passwords_max, config.known_password_secs, key),
+            metrics: AccountMetrics::default(),
+        })
     }
 
     fn add(&mut self, id: &str, open_auth: bool, users: HashMap<String, User>) -> OrgIndex {
         let index = OrgIndex(self.orgs.len());
+        let decoy = users.values().find_map(|user| match &user.password {
+            Password::Stored(stored) => Some(Arc::clone(stored)),
+            Password::Plain(_) => None,
+        });
         self.orgs.push(OrgAccounts {
             id: id.to_owned(),
             open_auth,
             multi_device: MultiDevice::default(),
             users,
+            decoy,
         });
         self.by_id.insert(id.to_owned(), index);
         index
     }
 }
 
-fn users_of(org: &OrgConfig) -> HashMap<String, User> {
-    let account = |user: &crate::config::UserConfig| User {
-        password: Digest::of(user.password.expose().as_bytes()),
-        display_name: user.display_name.clone(),
+/// Users of a validated configuration: one whose password cannot be used does not pass it, and
+/// would not be let in.
+fn users_of(org: &OrgConfig, config: &AccountsConfig) -> HashMap<String, User> {
+    let bounds = config.hash_bounds();
+    let password = |user: &UserConfig| match (&user.password, &user.password_hash) {
+        (Some(plain), _) => Some(Password::Plain(Digest::of(plain.expose().as_bytes()))),
+        (None, Some(phc)) => {
+            let stored = StoredHash::parse(phc.expose(), &bounds).ok()?;
+            Some(Password::Stored(Arc::new(stored)))
+        }
+        (None, None) => None,
+    };
+    let account = |user: &UserConfig| {
+        Some(User {
+            password: password(user)?,
+            display_name: user.display_name.clone(),
+        })
     };
     org.users
         .iter()
-        .map(|user| (user.username.clone(), account(user)))
+        .filter_map(|user| Some((user.username.clone(), account(user)?)))
         .collect()
 }
 

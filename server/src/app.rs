@@ -35,6 +35,7 @@ use crate::follower::{self, Follower};
 use crate::lifecycle::{Failing, Lifecycle, Occurrence, Parts, Sequencer, end_crashed};
 use crate::metrics::Metrics;
 use crate::signals;
+use crate::verifiers::{self, Verifiers};
 use crate::webhooks::{self, WebhookMetrics, Webhooks};
 
 /// Questions about what happened that the API can ask at the same time; each costs a connection to
@@ -84,6 +85,7 @@ pub struct App {
     log: Log,
     probe_file: PathBuf,
     is_journal_off: bool,
+    verifier_count: usize,
     watcher: Option<SyncSender<Occurrence>>,
     doors: Doors,
     http: Option<TcpListener>,
@@ -110,6 +112,7 @@ pub struct Server {
     webhooks: webhooks::Running,
     sequencer: Sequencer,
     loops: EventLoops,
+    verifiers: verifiers::Running,
     runtime: Runtime,
     http: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     readiness: Arc<Readiness>,
@@ -147,7 +150,9 @@ impl App {
             .org_ids()
             .map(|id| Arc::new(Org::new(id)))
             .collect();
-        let metrics = Arc::new(Metrics::new(Arc::clone(&orgs)));
+        let mut metrics = Metrics::new(Arc::clone(&orgs));
+        accounts.metrics.register(metrics.registry_mut());
+        let metrics = Arc::new(metrics);
         let readiness = Arc::new(Readiness::new());
         let (webhooks, prepared) = webhooks::prepare(hooks, orgs.len(), &deliveries);
         let webhooks = Arc::new(webhooks);
@@ -168,6 +173,7 @@ impl App {
         })?;
         let shared = Shared {
             accounts,
+            verifiers: Verifiers::new(config.accounts.verify_waiting_max),
             orgs,
             lifecycle,
             limits: limits(&config.mqtt),
@@ -189,6 +195,7 @@ impl App {
             log,
             probe_file: data_dir.join("probe"),
             is_journal_off: config.journal.dangerous_off,
+            verifier_count: config.accounts.verifiers,
             watcher,
             doors,
             http,
@@ -217,7 +224,12 @@ impl App {
         let committed: Arc<Bell> = Arc::default();
         let (follower, webhooks) = self.follow.start(&self.log, &committed, &runtime)?;
         let parts = (Arc::clone(&self.shared.orgs), self.shared.metrics.clone());
+        let (verifiers, accounts) = (
+            self.shared.verifiers.clone(),
+            Arc::clone(&self.shared.accounts),
+        );
         let loops = EventLoops::start(self.shared, self.doors.by_worker)?;
+        let verifiers = verifiers.start(self.verifier_count, &accounts, &loops.letters())?;
         let sequencer = Sequencer::start(
             &lifecycle,
             Parts {
@@ -241,6 +253,7 @@ impl App {
             follower,
             webhooks,
             loops,
+            verifiers,
             sequencer,
             runtime,
             http,
@@ -260,6 +273,7 @@ impl Server {
     pub fn stop(self) {
         self.readiness.set(Phase::Stopping);
         self.loops.stop();
+        self.verifiers.finish();
         self.sequencer.finish();
         self.follower.finish();
         self.runtime.block_on(self.webhooks.finish());

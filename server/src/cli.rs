@@ -1,10 +1,11 @@
-//! The command line: `whosthere serve`, `whosthere check`, `whosthere demo`, `whosthere listen`.
+//! The command line: `whosthere serve`, `check`, `hash-password`, `demo`, `listen`.
 //!
 //! A wrong command line or configuration ends with exit code 64 before any port is opened or any
 //! file is made; whatever fails later ends with 1.
 
 mod check;
 mod demo;
+mod hash_password;
 mod listen;
 mod serve;
 pub mod start_text;
@@ -37,6 +38,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Say whether a configuration is right, and stop.
     Check(CheckArgs),
+    /// Read a password and print its hash for `password_hash` in a configuration.
+    HashPassword(HashPasswordArgs),
     /// Run a server with a made-up organisation to look at.
     Demo(DemoArgs),
     /// Receive webhooks and show them, for development.
@@ -61,6 +64,10 @@ pub struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
+
+/// Arguments of `hash-password`.
+#[derive(Debug, Args)]
+pub struct HashPasswordArgs {}
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -131,6 +138,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli {
             command: Command::Check(arguments),
         }) => check::run(&arguments),
+        Ok(Cli {
+            command: Command::HashPassword(_),
+        }) => hash_password::run(),
         Ok(Cli {
             command: Command::Demo(_),
         }) => demo::run(),

@@ -4,6 +4,7 @@
 //! whole. `whosthere.default.toml` documents every key; a test keeps it equal to
 //! [`Config::default`]. Nothing here opens a port or touches the data directory.
 
+mod accounts;
 mod endpoint;
 mod env;
 mod error;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use self::accounts::AccountsConfig;
 pub use self::endpoint::{EndpointConfig, EventLevel, Payload, Sha1In};
 pub use self::env::{Environment, process_environment};
 pub use self::error::ConfigError;
@@ -48,6 +50,8 @@ pub struct Config {
     pub workers: usize,
     /// Addresses to listen on.
     pub listen: Listen,
+    /// Limits of logins.
+    pub accounts: AccountsConfig,
     /// Limits of MQTT connections and sessions.
     pub mqtt: MqttConfig,
     /// Limits of the HTTP API.
@@ -70,6 +74,7 @@ impl Default for Config {
             default_org: None,
             workers: 0,
             listen: Listen::default(),
+            accounts: AccountsConfig::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
             journal: JournalConfig::default(),

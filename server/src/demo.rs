@@ -39,7 +39,7 @@ pub fn run(listen: &Listen) -> Result<(), DemoError> {
     let data_dir = std::env::temp_dir().join(format!("whosthere-demo-{}", std::process::id()));
     let app = App::build(
         &config,
-        Accounts::from_config(&config),
+        Accounts::from_config(&config)?,
         &data_dir,
         Some(watcher),
     )?;
@@ -90,7 +90,8 @@ pub fn log_config() -> LogConfig {
 fn config(listen: &Listen, secret_key: &str) -> Config {
     let user = |username: &str, display_name: Option<&str>| UserConfig {
         username: username.into(),
-        password: Secret::new(PASSWORD),
+        password: Some(Secret::new(PASSWORD)),
+        password_hash: None,
         display_name: display_name.map(Into::into),
     };
     let mut users: Vec<UserConfig> = Vec::new();

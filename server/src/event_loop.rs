@@ -8,7 +8,8 @@
 //! - [`worker`]: the loop itself: events in, connections served, output flushed
 //! - [`connection`]: what is kept of a connection: as little as possible while it is idle
 //! - [`inbound`]: bytes from a socket to actions of a session
-//! - [`actions`]: what a session asks for: open, subscribe, publish
+//! - [`login`]: from CONNECT to the request for a session
+//! - [`actions`]: what a session asks for: subscribe, publish, close
 //! - [`routing`]: which sessions get a message, and on which loops they are
 //! - [`outbound`]: messages to subscribers and bytes to sockets, within limits
 //! - [`closing`]: every way a connection ends
@@ -21,6 +22,7 @@ mod closing;
 mod connection;
 mod inbound;
 mod listener;
+mod login;
 mod mailbox;
 mod metrics;
 mod outbound;
@@ -38,6 +40,7 @@ use presence::Org;
 
 use crate::accounts::Accounts;
 use crate::lifecycle::Lifecycle;
+use crate::verifiers::Verifiers;
 use mailbox::Mailbox;
 pub(crate) use mailbox::{Letter, Letters};
 
@@ -48,6 +51,8 @@ pub use metrics::{MqttMetrics, ReasonLabel};
 pub struct Shared {
     /// Who may log in.
     pub accounts: Arc<Accounts>,
+    /// The threads that check what takes time.
+    pub verifiers: Verifiers,
     /// The organisations, by the index that a login names.
     pub orgs: Arc<[Arc<Org>]>,
     /// Where sessions begin and end.

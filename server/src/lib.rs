@@ -4,6 +4,7 @@
 //! - [`cli`]: the command line
 //! - [`app`]: the server as a whole: built, run, drained
 //! - [`event_loop`]: the MQTT side: sockets, sessions, messages
+//! - [`verifiers`]: the threads that check stored passwords
 //! - [`lifecycle`]: the one place where sessions begin and end
 //! - [`config`]: settings from a file and the environment
 //! - [`accounts`]: organisations, users and keys: who may come in
@@ -28,4 +29,5 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod signals;
+pub mod verifiers;
 pub mod webhooks;

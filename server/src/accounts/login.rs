@@ -5,16 +5,40 @@
 //! read the same and cost the same.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Accounts, Digest, OrgIndex};
+use compact_str::CompactString;
+
+use super::{Accounts, Digest, OrgIndex, Password, StoredHash};
+
+/// What is said to a login.
+#[derive(Debug)]
+pub enum Decision {
+    /// Come in.
+    Admitted(Admission),
+    /// Stay out.
+    Refused(LoginRefused),
+    /// Finding out takes longer than an event loop may: give it to a verifier, which calls
+    /// [`Accounts::check`].
+    Check(Check),
+}
 
 /// A login that was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Login<'n> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
     /// The organisation it belongs to.
     pub org: OrgIndex,
     /// The user's name without suffix; at least one byte.
-    pub username: &'n str,
+    pub username: CompactString,
+}
+
+/// A password that is still to be compared with a stored one.
+#[derive(Debug)]
+pub struct Check {
+    stored: Arc<StoredHash>,
+    /// Who comes in if it is right. `None` when nobody does, whatever the password: the check is
+    /// made for the time that it takes.
+    claimed: Option<Admission>,
 }
 
 /// Why a login was refused. `Display` is fit for the reason string of a CONNACK.
@@ -59,36 +83,120 @@ impl fmt::Display for LoginRefused {
 impl std::error::Error for LoginRefused {}
 
 impl Accounts {
-    /// Decides on a CONNECT. `client_id` is the name of a client that gives none, where the
-    /// default organisation is open to all; pass the assigned one when the client sent none.
+    /// Decides on a CONNECT, in microseconds. `client_id` is the name of a client that gives none,
+    /// where the default organisation is open to all; pass the assigned one when the client sent
+    /// none. `now_secs` is Unix time.
+    pub fn log_in(
+        &self,
+        username: Option<&str>,
+        password: Option<&[u8]>,
+        client_id: &str,
+        now_secs: u64,
+    ) -> Decision {
+        let claim = match username {
+            Some(text) => self.split(text),
+            None => self.nameless(client_id),
+        };
+        match claim {
+            Err(refused) => Decision::Refused(refused),
+            Ok(claim) if claim.username.is_empty() => Decision::Refused(LoginRefused::EmptyName),
+            Ok(claim) => self.judge(&claim, password, now_secs),
+        }
+    }
+
+    /// Makes a check that [`Accounts::log_in`] has asked for. Takes milliseconds.
     ///
     /// # Errors
     ///
-    /// [`LoginRefused`] says why; do not log the password with it.
-    pub fn log_in<'n>(
+    /// When the password is not the user's.
+    pub fn check(
         &self,
-        username: Option<&'n str>,
+        check: Check,
         password: Option<&[u8]>,
-        client_id: &'n str,
-    ) -> Result<Login<'n>, LoginRefused> {
-        let login = match username {
-            Some(text) => self.split(text)?,
-            None => self.nameless(client_id)?,
+        now_secs: u64,
+    ) -> Result<Admission, LoginRefused> {
+        let Check { stored, claimed } = check;
+        let password = password.unwrap_or_default();
+        let fingerprint = claimed.as_ref().map(|claimed| {
+            let stored = stored.as_str();
+            self.known
+                .fingerprint(claimed.org, &claimed.username, stored, password)
+        });
+        // Another connection of the same user may have paid for it while this one waited.
+        let is_known = fingerprint.is_some_and(|print| self.known.has(&print, now_secs));
+        let is_right = is_known || {
+            self.metrics.hashes.inc();
+            stored.is_of(password)
         };
-        if login.username.is_empty() {
-            return Err(LoginRefused::EmptyName);
+        match (claimed, fingerprint) {
+            (Some(claimed), Some(fingerprint)) if is_right => {
+                if !is_known {
+                    self.known.keep(fingerprint, now_secs);
+                }
+                Ok(claimed)
+            }
+            _ => Err(LoginRefused::UnknownUserOrPassword),
         }
-        let Some(org) = login.org else {
-            self.accepts(None, "", password);
-            return Err(LoginRefused::UnknownOrganisation);
+    }
+
+    fn judge(&self, claim: &Claim<'_>, password: Option<&[u8]>, now_secs: u64) -> Decision {
+        let Some(org) = claim.org else {
+            return self.turn_away(None, password);
         };
-        if self.orgs[org.0].open_auth || self.accepts(Some(org), login.username, password) {
-            return Ok(Login {
-                org,
-                username: login.username,
-            });
+        let found = &self.orgs[org.0];
+        let admission = Admission {
+            org,
+            username: claim.username.into(),
+        };
+        if found.open_auth {
+            return Decision::Admitted(admission);
         }
-        Err(LoginRefused::UnknownUserOrPassword)
+        let given = password.unwrap_or_default();
+        match found.users.get(claim.username).map(|user| &user.password) {
+            Some(Password::Plain(digest)) => {
+                if *digest == Digest::of(given) && password.is_some() {
+                    return Decision::Admitted(admission);
+                }
+            }
+            Some(Password::Stored(stored)) if password.is_some() => {
+                let stored_text = stored.as_str();
+                let print = self
+                    .known
+                    .fingerprint(org, claim.username, stored_text, given);
+                if self.known.has(&print, now_secs) {
+                    return Decision::Admitted(admission);
+                }
+                return Decision::Check(Check {
+                    stored: Arc::clone(stored),
+                    claimed: Some(admission),
+                });
+            }
+            Some(Password::Stored(_)) => {}
+            None => {
+                // The result does not matter, only that it takes as long.
+                let _ = std::hint::black_box(Digest::of(given) == NOBODY);
+            }
+        }
+        self.turn_away(Some(org), password)
+    }
+
+    /// Refuses, after a check in vain where others are checked.
+    fn turn_away(&self, org: Option<OrgIndex>, password: Option<&[u8]>) -> Decision {
+        let decoy = match org {
+            Some(org) => self.orgs[org.0].decoy.as_ref(),
+            None => self.orgs.iter().find_map(|org| org.decoy.as_ref()),
+        };
+        match decoy {
+            // Whoever sends no password at all learns nothing from an early answer.
+            Some(stored) if password.is_some() => Decision::Check(Check {
+                stored: Arc::clone(stored),
+                claimed: None,
+            }),
+            _ => Decision::Refused(match org {
+                Some(_) => LoginRefused::UnknownUserOrPassword,
+                None => LoginRefused::UnknownOrganisation,
+            }),
+        }
     }
 
     /// Name and organisation of a login text.
@@ -118,18 +226,6 @@ impl Accounts {
             }),
             _ => Err(LoginRefused::NoUserName),
         }
-    }
-
-    /// Whether the password is the user's. Hashes and compares also when there is no such user.
-    fn accepts(&self, org: Option<OrgIndex>, username: &str, password: Option<&[u8]>) -> bool {
-        let given = Digest::of(password.unwrap_or_default());
-        let user = org.and_then(|org| self.orgs[org.0].users.get(username));
-        let matches = match user {
-            Some(user) => user.password == given,
-            // The result does not matter, only that it takes as long.
-            None => std::hint::black_box(&given) == &NOBODY,
-        };
-        matches && user.is_some() && password.is_some()
     }
 }
 

@@ -134,7 +134,7 @@ secret_keys = ["{KEY_B}"]
         let views = Views::open(&folder.0.join("views")).unwrap();
         let deliveries = Deliveries::open(&folder.0.join("deliveries")).unwrap();
         let deliveries = Arc::new(Mutex::new(deliveries));
-        let accounts = Arc::new(Accounts::from_config(config));
+        let accounts = Arc::new(Accounts::from_config(config).unwrap());
         let orgs: Arc<[_]> = accounts
             .org_ids()
             .map(|id| Arc::new(Org::new(id)))

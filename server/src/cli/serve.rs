@@ -53,10 +53,10 @@ fn serve(config: &Config) -> Result<(), Failure> {
 /// The configured organisations, or the one of the data directory, with its secrets if it is new.
 fn accounts(config: &Config, data_dir: &DataDir) -> Result<(Accounts, Option<NewOrg>), Failure> {
     if !config.orgs.is_empty() {
-        return Ok((Accounts::from_config(config), None));
+        return Ok((Accounts::from_config(config)?, None));
     }
     let organisation = data_dir.organisation()?;
-    let accounts = Accounts::from_generated(organisation.generated());
+    let accounts = Accounts::from_generated(organisation.generated(), &config.accounts)?;
     match organisation {
         Organisation::Kept(_) => Ok((accounts, None)),
         Organisation::New(new) => Ok((accounts, Some(new))),

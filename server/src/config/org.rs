@@ -48,8 +48,11 @@ pub enum MultiDevice {
 pub struct UserConfig {
     /// Name without suffix, 1 to 65,535 bytes; may contain `@`.
     pub username: String,
-    /// Password in plain text; only its digest is kept once the server runs.
-    pub password: Secret,
+    /// Password in plain text; only its digest is kept once the server runs. This or
+    /// `password_hash`.
+    pub password: Option<Secret>,
+    /// Password as an argon2id hash in PHC form.
+    pub password_hash: Option<Secret>,
     /// Name for people, shown in presence answers.
     pub display_name: Option<String>,
 }

@@ -72,7 +72,7 @@ fn the_default_file_has_every_key_of_the_configuration() {
         .collect();
     for field in fields.map(|line| line.trim().split(':').next().unwrap_or_default()) {
         let groups = [
-            "listen", "mqtt", "http", "journal", "webhook", "log", "orgs",
+            "listen", "accounts", "mqtt", "http", "journal", "webhook", "log", "orgs",
         ];
         let group = groups.contains(&field);
         let known = keys.iter().any(|key| key.rsplit('.').next() == Some(field));
@@ -83,7 +83,7 @@ fn the_default_file_has_every_key_of_the_configuration() {
 #[test]
 fn every_key_of_the_default_file_has_a_comment() {
     let settings = default_settings();
-    assert_eq!(settings.len(), 52);
+    assert_eq!(settings.len(), 59);
     for (key, _, commented) in settings {
         assert!(commented, "{key} has no comment");
     }
@@ -101,7 +101,7 @@ fn every_setting_can_be_set_in_the_environment() {
             ("webhook.refused_secs", _) => "0,7".to_owned(),
             ("webhook.pause_secs_min", _) => "2".to_owned(),
             (key, _) if key.starts_with("listen.") => "127.0.0.2:7".to_owned(),
-            ("workers", Ok(_)) => "3".to_owned(),
+            (_, Ok(0)) => "3".to_owned(),
             (_, Ok(number)) => (number - 1).to_string(),
             (_, Err(_)) if default == "false" => "true".to_owned(),
             (_, Err(_)) => "elsewhere".to_owned(),
@@ -354,4 +354,34 @@ fn messages_and_debug_output_do_not_show_secrets() {
 fn a_missing_file_is_named() {
     let refused = Config::load(Some(Path::new("/no/such.toml")), &Environment::new());
     check_refused(refused, &["/no/such.toml", "cannot read"]);
+}
+
+#[test]
+fn a_user_has_one_password_in_one_form() {
+    let user = |lines: &str| {
+        load(&format!(
+            "[[org]]\nid = \"b\"\n[[org.user]]\nusername = \"alice\"\n{lines}"
+        ))
+    };
+    let hash = crate::accounts::hash(b"p").unwrap();
+    assert!(user(&format!("password_hash = \"{hash}\"")).is_ok());
+    check_refused(
+        user(""),
+        &["`org.user.password` of user \"alice\" is missing"],
+    );
+    let both = format!("password = \"p\"\npassword_hash = \"{hash}\"");
+    check_refused(user(&both), &["password_hash", "beside `password`"]);
+    let refused = user("password_hash = \"hunter2\"");
+    assert!(!format!("{refused:?}").contains("hunter2"));
+    check_refused(refused, &["password_hash", "alice", "PHC"]);
+    let weak = hash.replace("m=19456", "m=1024");
+    check_refused(
+        user(&format!("password_hash = \"{weak}\"")),
+        &["too weak", "hash-password"],
+    );
+    let costly = hash.replace("m=19456", "m=4000000");
+    check_refused(
+        user(&format!("password_hash = \"{costly}\"")),
+        &["4000000 KiB", "accounts.hash_memory_kib_max"],
+    );
 }

@@ -66,10 +66,11 @@ fn a_later_start_reads_the_organisation_back() {
         panic!("the organisation was kept");
     };
     assert_eq!(kept, new.org);
-    let accounts = Accounts::from_generated(&kept);
+    let accounts = Accounts::from_generated(&kept, &Default::default()).unwrap();
     assert!(accounts.org_of_key(&new.credentials.secret_key).is_some());
     let password = new.credentials.password.as_bytes();
-    assert!(accounts.log_in(Some("me"), Some(password), "c").is_ok());
+    let decision = accounts.log_in(Some("me"), Some(password), "c", 0);
+    assert!(matches!(decision, crate::accounts::Decision::Admitted(_)));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use topics::TopicFilter;
 use super::connection::{Connection, Online, Phase, Transport};
 use super::inbound::Flow;
 use super::worker::Worker;
-use crate::lifecycle::{Client, OpenRequest};
+use crate::lifecycle::Client;
 
 impl Worker {
     pub(super) fn handle_packet(&mut self, key: usize, packet: BytesMut) -> Flow {
@@ -44,7 +44,7 @@ impl Worker {
     fn perform(&mut self, key: usize, action: Action) -> Flow {
         match action {
             Action::Continue => Flow::Open,
-            Action::Open(request) => self.open(key, &request),
+            Action::Open(request) => self.open(key, request),
             Action::Publish(inbound) => self.publish(key, inbound),
             Action::Subscribe(request) => self.subscribe(key, request),
             Action::Unsubscribe(request) => self.unsubscribe(key, &request),
@@ -74,50 +74,7 @@ impl Worker {
 
     // === open ===
 
-    /// Decides on the login and asks for a session. The answer comes by letter.
-    fn open(&mut self, key: usize, request: &ConnectRequest) -> Flow {
-        let house = Arc::clone(&self.house);
-        let assigned = request.client_id.is_empty().then(assigned_client_id);
-        let client_id = assigned.as_deref().unwrap_or(&request.client_id);
-        let login = house.shared.accounts.log_in(
-            request.username.as_deref(),
-            request.password.as_deref(),
-            client_id,
-        );
-        let login = match login {
-            Ok(login) => login,
-            Err(refused) => {
-                house.shared.metrics.refuse("login");
-                self.refuse(key, Refusal::BadUserNameOrPassword, &refused.to_string());
-                return Flow::Ended;
-            }
-        };
-        let Some(client) = self.client(key, request) else {
-            return Flow::Ended;
-        };
-        let Some((connection, mut pending)) = self.pending_of(key) else {
-            return Flow::Ended;
-        };
-        connection.phase = Phase::Opening;
-        let asked = house.shared.lifecycle.open(OpenRequest {
-            org: Arc::clone(&house.shared.orgs[login.org.get()]),
-            multi_device: house.shared.accounts.multi_device(login.org),
-            username: login.username.into(),
-            client_id: client_id.into(),
-            client,
-            ticket: connection.ticket,
-        });
-        pending.assigned = assigned.map(Into::into);
-        self.put_back(key, pending);
-        if asked.is_err() {
-            house.shared.metrics.refuse("busy");
-            self.refuse(key, Refusal::ServerBusy, "too many clients are connecting");
-            return Flow::Ended;
-        }
-        Flow::Held
-    }
-
-    fn client(&self, key: usize, request: &ConnectRequest) -> Option<Client> {
+    pub(super) fn client(&self, key: usize, request: &ConnectRequest) -> Option<Client> {
         let connection = self.connections.get(key)?;
         Some(Client {
             protocol: protocol_of(request.version),
@@ -177,13 +134,13 @@ impl Worker {
     }
 
     /// The connection that waits for this answer, if it is still there.
-    fn awaiting(&mut self, key: usize, ticket: u32) -> Option<&mut Connection> {
+    pub(super) fn awaiting(&mut self, key: usize, ticket: u32) -> Option<&mut Connection> {
         self.connections
             .get_mut(key)
             .filter(|found| found.ticket == ticket && found.phase == Phase::Opening)
     }
 
-    fn refuse(&mut self, key: usize, refusal: Refusal, why: &str) {
+    pub(super) fn refuse(&mut self, key: usize, refusal: Refusal, why: &str) {
         self.with_output(key, |session, out| session.refuse(refusal, why, out));
         self.linger(key);
     }
@@ -288,7 +245,7 @@ fn protocol_of(version: mqtt::Version) -> presence::Protocol {
 
 /// A client identifier for a client that sent none (MQTT 5 §3.1.3.1): random, so that it is unique
 /// without asking anybody.
-fn assigned_client_id() -> String {
+pub(super) fn assigned_client_id() -> String {
     let random = getrandom::u64().unwrap_or_else(|error| {
         panic!("the operating system gives no random numbers: {error}");
     });

@@ -15,6 +15,7 @@ use presence::{Org, SessionRef};
 
 use super::House;
 use super::routing::{Delivery, Parcel};
+use crate::verifiers::Judgement;
 
 /// The event that says that letters have come.
 pub(super) const MAIL: Token = Token(usize::MAX);
@@ -32,6 +33,12 @@ pub(crate) enum Letter {
     },
     /// The session that a connection asked for cannot be opened now.
     Refused { connection: u32, ticket: u32 },
+    /// A verifier has decided about the login of a connection.
+    Judged {
+        connection: u32,
+        ticket: u32,
+        judgement: Box<Judgement>,
+    },
     /// Close the connection whose session has ended already.
     Close {
         connection: u32,

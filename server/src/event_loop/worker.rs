@@ -168,6 +168,11 @@ impl Worker {
                     session,
                     org,
                 } => self.go_online(connection, ticket, Online { org, session }),
+                Letter::Judged {
+                    connection,
+                    ticket,
+                    judgement,
+                } => self.hear_judgement(connection, ticket, *judgement),
                 Letter::Refused { connection, ticket } => {
                     self.refuse_opening(connection, ticket);
                 }

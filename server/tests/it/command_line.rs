@@ -1,8 +1,9 @@
 //! What the program says and how it exits when it is not to run.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A directory of its own for each test, removed when the test ends.
 struct Scratch(PathBuf);
@@ -35,6 +36,23 @@ impl Scratch {
             .args(arguments)
             .envs(variables.iter().copied());
         Run(command.output().expect("the program starts"))
+    }
+
+    /// As [`Scratch::run`], with a text on standard input.
+    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_whosthere"))
+            .current_dir(&self.0)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdin = child.stdin.take().expect("it has a standard input");
+        // A program that has read enough may close it early.
+        let _ = stdin.write_all(input);
+        drop(stdin);
+        Run(child.wait_with_output().expect("the program ends"))
     }
 
     /// Names of what is in the directory.
@@ -163,4 +181,25 @@ fn a_damaged_organisation_stops_the_start_and_says_what_to_do() {
     .unwrap();
     let run = scratch.run(&["serve", "--data-dir", "data"], &[]);
     run.check(1, &[], &["organisation.toml", "damaged", "backup"]);
+}
+
+#[test]
+fn a_password_becomes_a_hash_that_a_configuration_takes() {
+    let scratch = Scratch::new("hash");
+    let run = scratch.run_with_input(&["hash-password"], b"alice-password\n");
+    run.check(0, &["$argon2id$v=19$m=19456,t=2,p=1$"], &[]);
+    let stdout = String::from_utf8_lossy(&run.0.stdout);
+    assert!(!stdout.contains("alice-password"));
+    let file = scratch.config(&format!(
+        "[[org]]\nid = \"a\"\n[[org.user]]\nusername = \"alice\"\npassword_hash = \"{}\"",
+        stdout.trim()
+    ));
+    let run = scratch.run(&["check", "--config", &file], &[]);
+    run.check(0, &["organisation a: 0 secret keys, 1 users"], &[]);
+    for nothing in [&b""[..], b"\n", b"\r\n"] {
+        let run = scratch.run_with_input(&["hash-password"], nothing);
+        run.check(64, &[], &["the password is empty"]);
+    }
+    let run = scratch.run_with_input(&["hash-password"], &[b'x'; 65_540]);
+    run.check(64, &[], &["longer than 65535 bytes"]);
 }

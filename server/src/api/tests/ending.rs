@@ -27,6 +27,7 @@ impl Ending {
         let state = &api.state;
         let shared = Shared {
             accounts: Arc::clone(&state.accounts),
+            verifiers: crate::verifiers::Verifiers::new(1),
             orgs: Arc::clone(&state.orgs),
             lifecycle: state.lifecycle.clone(),
             limits: mqtt::Limits {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::Problem;
-use crate::config::{Config, WebhookConfig};
+use crate::config::{AccountsConfig, Config, WebhookConfig};
 
 /// From silence to a lost connection: the contract's five minutes.
 const TCP_LOSS_SECS_MAX: u64 = 300;
@@ -12,6 +12,7 @@ const TCP_LOSS_SECS_MAX: u64 = 300;
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut problems: Vec<Problem> = rules(config)
         .into_iter()
+        .chain(accounts_rules(&config.accounts))
         .chain(webhook_rules(&config.webhook))
         .filter(|(_, value, range)| !range.contains(value))
         .map(|(key, value, range)| {
@@ -156,6 +157,42 @@ fn rules(config: &Config) -> Vec<Rule> {
             "http.page_rows_max",
             http.page_rows_max as u64,
             1..=1_000_000,
+        ),
+    ]
+}
+
+fn accounts_rules(accounts: &AccountsConfig) -> Vec<Rule> {
+    vec![
+        ("accounts.verifiers", accounts.verifiers as u64, 0..=256),
+        (
+            "accounts.verify_waiting_max",
+            accounts.verify_waiting_max as u64,
+            1..=1_000_000,
+        ),
+        (
+            "accounts.hash_memory_kib_max",
+            accounts.hash_memory_kib_max.into(),
+            8..=1 << 22,
+        ),
+        (
+            "accounts.hash_work_kib_min",
+            accounts.hash_work_kib_min,
+            8..=1 << 22,
+        ),
+        (
+            "accounts.hash_work_kib_max",
+            accounts.hash_work_kib_max,
+            8..=1 << 30,
+        ),
+        (
+            "accounts.known_passwords_max",
+            accounts.known_passwords_max as u64,
+            0..=10_000_000,
+        ),
+        (
+            "accounts.known_password_secs",
+            accounts.known_password_secs,
+            1..=86_400,
         ),
     ]
 }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Problem;
+use crate::accounts::{HashBounds, StoredHash};
 use crate::config::{Config, OrgConfig, UserConfig};
 
 const ID_BYTES_MAX: usize = 64;
@@ -31,7 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             ));
         }
         problems.extend(check_keys(org, &mut keys));
-        problems.extend(check_users(org));
+        problems.extend(check_users(org, &config.accounts.hash_bounds()));
     }
     problems.extend(check_default_org(config, &ids));
     problems
@@ -89,7 +90,7 @@ fn fault_of_key(key: &str) -> Option<&'static str> {
     }
 }
 
-fn check_users(org: &OrgConfig) -> Vec<Problem> {
+fn check_users(org: &OrgConfig, bounds: &HashBounds) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names = HashSet::new();
     let mut report = |key: &str, why: String| {
@@ -108,10 +109,9 @@ fn check_users(org: &OrgConfig) -> Vec<Problem> {
             let name = shortened(&user.username);
             report("org.user.username", format!("{name:?} is given twice"));
         }
-        // An empty password would let in whoever knows the name; open_auth says that aloud.
-        if user.password.expose().is_empty() {
+        if let Some((key, why)) = fault_of_password(user, bounds) {
             let name = shortened(&user.username);
-            report("org.user.password", format!("of user {name:?} is empty"));
+            report(key, format!("of user {name:?} {why}"));
         }
     }
     problems
@@ -127,6 +127,23 @@ fn fault_of_username(user: &UserConfig) -> Option<&'static str> {
         Some("has a NUL character, which MQTT does not allow")
     } else {
         None
+    }
+}
+
+/// The key that is wrong with a user's password, and what is.
+fn fault_of_password(user: &UserConfig, bounds: &HashBounds) -> Option<(&'static str, String)> {
+    const PLAIN: &str = "org.user.password";
+    const HASH: &str = "org.user.password_hash";
+    match (&user.password, &user.password_hash) {
+        (Some(_), Some(_)) => Some((HASH, "stands beside `password`; one is enough".to_owned())),
+        (None, None) => Some((PLAIN, "is missing; set it or `password_hash`".to_owned())),
+        // An empty password would let in whoever knows the name; open_auth says that aloud.
+        (Some(plain), None) if plain.expose().is_empty() => Some((PLAIN, "is empty".to_owned())),
+        (Some(_), None) => None,
+        (None, Some(hash)) => match StoredHash::parse(hash.expose(), bounds) {
+            Ok(_) => None,
+            Err(why) => Some((HASH, why)),
+        },
     }
 }
 

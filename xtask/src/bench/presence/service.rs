@@ -56,7 +56,7 @@ fn state(org: &Arc<Org>) -> Result<Arc<AppState>> {
     );
     let config = Config::from_text(&text, "the benchmark", &Environment::default())
         .map_err(|error| anyhow!("{error}"))?;
-    let accounts = Arc::new(Accounts::from_config(&config));
+    let accounts = Arc::new(Accounts::from_config(&config)?);
     let orgs: Arc<[Arc<Org>]> = Arc::new([Arc::clone(org)]);
     let metrics = Arc::new(Metrics::new(Arc::clone(&orgs)));
     let readiness = Arc::new(Readiness::new());

@@ -1,0 +1,129 @@
+//! From CONNECT to the request for a session: who is it, and may it come in?
+//!
+//! Most logins are decided at once. One whose password is stored as a hash goes to a verifier; the
+//! connection is held meanwhile, as it is for the journal.
+
+use std::sync::Arc;
+
+use mqtt::{ConnectRequest, Refusal};
+
+use super::actions::assigned_client_id;
+use super::connection::Phase;
+use super::inbound::Flow;
+use super::worker::Worker;
+use crate::accounts::{Admission, Check, Decision, LoginRefused};
+use crate::clock::unix_ms;
+use crate::lifecycle::OpenRequest;
+use crate::verifiers::{Inquiry, Judgement};
+
+impl Worker {
+    /// Decides on the login, or has it decided.
+    pub(super) fn open(&mut self, key: usize, request: Box<ConnectRequest>) -> Flow {
+        let house = Arc::clone(&self.house);
+        let assigned = request.client_id.is_empty().then(assigned_client_id);
+        let assigned = assigned.map(String::into_boxed_str);
+        let client_id = assigned.as_deref().unwrap_or(&request.client_id);
+        let decision = house.shared.accounts.log_in(
+            request.username.as_deref(),
+            request.password.as_deref(),
+            client_id,
+            unix_ms() / 1000,
+        );
+        match decision {
+            Decision::Admitted(admission) => {
+                self.ask_for_session(key, &request, assigned, &admission)
+            }
+            Decision::Refused(refused) => self.refuse_login(key, refused),
+            Decision::Check(check) => self.ask_verifier(key, request, assigned, check),
+        }
+    }
+
+    fn ask_verifier(
+        &mut self,
+        key: usize,
+        request: Box<ConnectRequest>,
+        assigned: Option<Box<str>>,
+        check: Check,
+    ) -> Flow {
+        let worker = self.index;
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Flow::Ended;
+        };
+        let inquiry = Inquiry {
+            worker,
+            connection: key as u32,
+            ticket: connection.ticket,
+            request,
+            assigned,
+            check,
+        };
+        if !self.house.shared.verifiers.ask(inquiry) {
+            self.house.shared.metrics.refuse("verifiers_busy");
+            self.refuse(key, Refusal::ServerBusy, "too many clients are logging in");
+            return Flow::Ended;
+        }
+        connection.phase = Phase::Opening;
+        Flow::Held
+    }
+
+    /// A verifier has found out.
+    pub(super) fn hear_judgement(&mut self, connection: u32, ticket: u32, judgement: Judgement) {
+        let key = connection as usize;
+        // The connection may be gone, and its place another's.
+        let Some(found) = self.awaiting(key, ticket) else {
+            return;
+        };
+        found.phase = Phase::Open;
+        let Judgement {
+            request,
+            assigned,
+            outcome,
+        } = judgement;
+        // What comes of it reaches the connection by letter or by its last words.
+        let _ = match outcome {
+            Ok(admission) => self.ask_for_session(key, &request, assigned, &admission),
+            Err(refused) => self.refuse_login(key, refused),
+        };
+    }
+
+    fn refuse_login(&mut self, key: usize, refused: LoginRefused) -> Flow {
+        self.house.shared.metrics.refuse("login");
+        self.refuse(key, Refusal::BadUserNameOrPassword, &refused.to_string());
+        Flow::Ended
+    }
+
+    /// Asks for a session. The answer comes by letter.
+    fn ask_for_session(
+        &mut self,
+        key: usize,
+        request: &ConnectRequest,
+        assigned: Option<Box<str>>,
+        admission: &Admission,
+    ) -> Flow {
+        let house = Arc::clone(&self.house);
+        let Some(client) = self.client(key, request) else {
+            return Flow::Ended;
+        };
+        let Some((connection, mut pending)) = self.pending_of(key) else {
+            return Flow::Ended;
+        };
+        let client_id = assigned.as_deref().unwrap_or(&request.client_id);
+        connection.phase = Phase::Opening;
+        let asked = house.shared.lifecycle.open(OpenRequest {
+            org: Arc::clone(&house.shared.orgs[admission.org.get()]),
+            multi_device: house.shared.accounts.multi_device(admission.org),
+            username: admission.username.clone(),
+            client_id: client_id.into(),
+            client,
+            ticket: connection.ticket,
+        });
+        pending.assigned = assigned;
+        self.put_back(key, pending);
+        if asked.is_err() {
+            house.shared.metrics.refuse("busy");
+            self.refuse(key, Refusal::ServerBusy, "too many clients are connecting");
+            return Flow::Ended;
+        }
+        Flow::Held
+    }
+}

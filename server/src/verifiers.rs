@@ -1,0 +1,189 @@
+//! The threads that check stored passwords, so that no event loop waits for one.
+//!
+//! A connection whose login takes time is held as it is for the journal; its CONNECT goes through
+//! the queue here and comes back with the answer as a letter. The queue is bounded: at the limit
+//! the event loop is told so and refuses the client as "server busy". Everybody who is in the
+//! queue is answered, unless the server stops.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use mqtt::ConnectRequest;
+
+use crate::accounts::{Accounts, Admission, Check, LoginRefused};
+use crate::clock::unix_ms;
+use crate::event_loop::{Letter, Letters};
+
+/// A CONNECT that waits for an answer, and where its connection is.
+pub(crate) struct Inquiry {
+    /// The event loop that asks.
+    pub(crate) worker: u16,
+    /// Its connection.
+    pub(crate) connection: u32,
+    /// Tells the connection from another that gets its place.
+    pub(crate) ticket: u32,
+    /// What the client has asked for; given back with the answer.
+    pub(crate) request: Box<ConnectRequest>,
+    /// The client identifier that was assigned, if any; given back likewise.
+    pub(crate) assigned: Option<Box<str>>,
+    /// What is to be found out.
+    pub(crate) check: Check,
+}
+
+/// The answer to an [`Inquiry`].
+pub(crate) struct Judgement {
+    /// What the client has asked for.
+    pub(crate) request: Box<ConnectRequest>,
+    /// The client identifier that was assigned, if any.
+    pub(crate) assigned: Option<Box<str>>,
+    /// Whether it may come in.
+    pub(crate) outcome: Result<Admission, LoginRefused>,
+}
+
+/// The way to ask the verifiers. Cheap to clone.
+#[derive(Clone)]
+pub struct Verifiers {
+    queue: Arc<Queue>,
+}
+
+struct Queue {
+    state: Mutex<State>,
+    some: Condvar,
+    waiting_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    inquiries: VecDeque<Inquiry>,
+    is_closed: bool,
+}
+
+/// The running threads.
+pub struct Running {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Verifiers {
+    /// A queue for at most `waiting_max` logins.
+    #[must_use]
+    pub fn new(waiting_max: usize) -> Self {
+        Self {
+            queue: Arc::new(Queue {
+                state: Mutex::default(),
+                some: Condvar::new(),
+                waiting_max,
+            }),
+        }
+    }
+
+    /// Asks. The answer comes as a letter to the event loop; `false` if too many wait already, or
+    /// the server stops.
+    pub(crate) fn ask(&self, inquiry: Inquiry) -> bool {
+        let mut state = self.queue.lock();
+        if state.inquiries.len() >= self.queue.waiting_max || state.is_closed {
+            return false;
+        }
+        state.inquiries.push_back(inquiry);
+        drop(state);
+        self.queue.some.notify_one();
+        true
+    }
+
+    /// Starts `count` threads, or as many as there are cores for 0.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub(crate) fn start(
+        &self,
+        count: usize,
+        accounts: &Arc<Accounts>,
+        letters: &Letters,
+    ) -> io::Result<Running> {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let count = if count == 0 { cores() } else { count };
+        let mut running = Running {
+            queue: Arc::clone(&self.queue),
+            threads: Vec::new(),
+        };
+        for number in 0..count {
+            let queue = Arc::clone(&self.queue);
+            let accounts = Arc::clone(accounts);
+            let letters = letters.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("verifier-{number}"))
+                .spawn(move || {
+                    while let Some(inquiry) = queue.take() {
+                        let mut batch = letters.batch();
+                        batch.add(answer(&accounts, inquiry));
+                        batch.post();
+                    }
+                })?;
+            running.threads.push(thread);
+        }
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// Finishes what is under way and forgets what waits. To be called when the event loops have
+    /// finished: nobody is left to be told.
+    pub fn finish(self) {
+        let mut state = self.queue.lock();
+        state.is_closed = true;
+        state.inquiries.clear();
+        drop(state);
+        self.queue.some.notify_all();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a verifier had panicked");
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next inquiry, once there is one; none when the server stops.
+    fn take(&self) -> Option<Inquiry> {
+        let mut state = self.lock();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            if let Some(inquiry) = state.inquiries.pop_front() {
+                return Some(inquiry);
+            }
+            let woken = self.some.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Makes the check, and the letter that tells of it.
+fn answer(accounts: &Accounts, inquiry: Inquiry) -> (u16, Letter) {
+    let Inquiry {
+        worker,
+        connection,
+        ticket,
+        request,
+        assigned,
+        check,
+    } = inquiry;
+    let outcome = accounts.check(check, request.password.as_deref(), unix_ms() / 1000);
+    let letter = Letter::Judged {
+        connection,
+        ticket,
+        judgement: Box::new(Judgement {
+            request,
+            assigned,
+            outcome,
+        }),
+    };
+    (worker, letter)
+}
