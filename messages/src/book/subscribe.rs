@@ -1,0 +1,181 @@
+//! Subscriptions of stored sessions, and the retained messages that new ones get (§3.8.4, §3.3.1.3).
+//!
+//! Retained messages go out while the queue is shorter than the window, so they wait for the client
+//! and not in the log, however many they are. If the connection ends before, the rest is not sent.
+
+use bytes::Bytes;
+use topics::TopicFilter;
+
+use super::{BodySource, Book, Reading};
+use crate::answer::{Answer, NotSubscribed};
+use crate::id::StoredRef;
+use crate::kept::{RetainedQuery, RetainedRow};
+use crate::record::{Published, Record, Retain, Target};
+use crate::request::{RetainHandling, Subscribe, Unsubscribe, Wanted};
+
+/// Retained messages found at a time.
+const PIECE: usize = 64;
+
+impl Book {
+    pub(super) fn subscribe(&mut self, subscribe: Subscribe) {
+        let attachment = subscribe.attachment;
+        let Some(carrier) = self.carrier_of(attachment) else {
+            return;
+        };
+        let answer = |results| Answer::Subscribed(subscribe.packet_id, results);
+        if self.is_failing {
+            let refused = vec![Err(NotSubscribed::Unavailable); subscribe.wanted.len()];
+            self.refusals.push((Some(carrier), answer(refused)));
+            return;
+        }
+        let most = subscribe.subscriptions_max;
+        let mut results = Vec::with_capacity(subscribe.wanted.len());
+        let mut readings = Vec::new();
+        for wanted in subscribe.wanted {
+            let result = self.subscribe_to(attachment.session, &wanted, most);
+            if let Ok(is_new) = result
+                && let Some(query) = query(&wanted, is_new)
+            {
+                readings.push(Reading {
+                    attachment,
+                    query,
+                    qos: wanted.qos,
+                    subscription_id: wanted.subscription.id,
+                });
+            }
+            results.push(result);
+        }
+        self.letters.push((Some(carrier), answer(results)));
+        self.readings.extend(readings);
+    }
+
+    fn subscribe_to(
+        &mut self,
+        session: StoredRef,
+        wanted: &Wanted,
+        most: usize,
+    ) -> Result<bool, NotSubscribed> {
+        let found = &self.state.sessions[&session];
+        let before = found.subscriptions.get(&wanted.filter).copied();
+        if before.is_none() && found.subscriptions.len() >= most {
+            return Err(NotSubscribed::TooMany);
+        }
+        if before != Some(wanted.subscription) {
+            self.write_urgent(Record::Subscribed {
+                session,
+                filter: wanted.filter.clone(),
+                subscription: wanted.subscription,
+            });
+        }
+        Ok(before.is_none())
+    }
+
+    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) {
+        let Some(carrier) = self.carrier_of(unsubscribe.attachment) else {
+            return;
+        };
+        let session = unsubscribe.attachment.session;
+        let mut results = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in unsubscribe.filters {
+            let had = self.state.sessions[&session]
+                .subscriptions
+                .contains_key(&filter);
+            if had {
+                self.write_urgent(Record::Unsubscribed { session, filter });
+            }
+            results.push(had);
+        }
+        let answer = Answer::Unsubscribed(unsubscribe.packet_id, results);
+        self.letters.push((Some(carrier), answer));
+    }
+
+    // === retained messages ===
+
+    /// Sends on some retained messages to new subscriptions. Answers whether there is more to do
+    /// at once.
+    pub fn read_on(&mut self, now_ms: u64, bodies: &mut dyn BodySource) -> bool {
+        let mut has_more = false;
+        for _ in 0..self.readings.len() {
+            let Some(mut reading) = self.readings.pop_front() else {
+                break;
+            };
+            if !self.has_room(&reading) {
+                self.readings.push_back(reading);
+                continue;
+            }
+            let session = &self.state.sessions[&reading.attachment.session];
+            let mut rows = Vec::new();
+            let most = PIECE.min(self.limits.window - session.queue.len());
+            let is_unfinished = reading
+                .query
+                .next_piece(&session.kept, now_ms, most, &mut rows);
+            self.send_retained(&reading, rows, now_ms, bodies);
+            if is_unfinished {
+                has_more |= self.has_room(&reading);
+                self.readings.push_back(reading);
+            }
+        }
+        has_more
+    }
+
+    fn has_room(&self, reading: &Reading) -> bool {
+        let session = self.state.sessions.get(&reading.attachment.session);
+        session.is_some_and(|session| session.queue.len() < self.limits.window) && !self.is_failing
+    }
+
+    fn send_retained(
+        &mut self,
+        reading: &Reading,
+        rows: Vec<RetainedRow>,
+        now_ms: u64,
+        bodies: &mut dyn BodySource,
+    ) {
+        let Some(carrier) = self.carrier_of(reading.attachment) else {
+            return;
+        };
+        let ids: Box<[u32]> = reading.subscription_id.into_iter().collect();
+        let session = reading.attachment.session;
+        let mut at_most_once: Vec<Bytes> = Vec::new();
+        for row in rows {
+            let qos = reading.qos.min(row.qos);
+            if qos == 0 {
+                at_most_once.push(row.body);
+                continue;
+            }
+            let found = &self.state.sessions[&session];
+            let target = Target {
+                session,
+                packet_id: found.queue.next_packet_id(),
+                qos,
+                retain: true,
+                subscription_ids: ids.clone(),
+            };
+            let org = found.kept.org().into();
+            self.tally.queued += 1;
+            self.write_urgent(Record::Published(Published {
+                org,
+                message: row.into(),
+                received: None,
+                will: None,
+                retain: Retain::No,
+                targets: vec![target],
+            }));
+        }
+        if !at_most_once.is_empty() {
+            let answer = Answer::Retained(at_most_once, ids);
+            self.letters.push((Some(carrier), answer));
+        }
+        self.fill(session, now_ms, bodies);
+    }
+}
+
+/// The question for retained messages, if a subscription gets any.
+fn query(wanted: &Wanted, is_new: bool) -> Option<RetainedQuery> {
+    let gets = match wanted.retained {
+        RetainHandling::Always => true,
+        RetainHandling::IfNew => is_new,
+        RetainHandling::Never => false,
+    };
+    let filter = TopicFilter::parse(&wanted.filter).ok()?;
+    (gets && filter.share_group().is_none()).then(|| RetainedQuery::new(filter))
+}

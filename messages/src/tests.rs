@@ -1,0 +1,347 @@
+//! Stories of stored sessions on a real log and a real SQLite file, with time by hand.
+
+mod attaching;
+mod delivering;
+
+mod publishing;
+mod retaining;
+mod wills;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use presence::{Address, Opening, Org, Protocol, SessionId, SessionRef};
+use topics::TopicName;
+
+use crate::{
+    Answer, Attach, Attached, Attachment, Carrier, Desk, Detach, Kept, Letter, Limits, Message,
+    Outcome, Publish, Push, Pushed, ReplyTo, Request, Retain, RetainHandling, Settings, StoredRef,
+    Subscribe, Subscription, To, Wanted, Will,
+};
+
+const LIMITS: Limits = Limits {
+    sessions_max: 100,
+    queue_messages_max: 20,
+    queue_bytes_max: 10_000,
+    window: 4,
+    retained_max: 50,
+    retained_bytes_max: 10_000,
+    memory_bytes_max: 1 << 20,
+};
+
+const ORGS: [&str; 2] = ["acme", "other"];
+
+/// An hour.
+const HOUR: u32 = 3_600;
+
+/// A directory that goes with the test.
+#[derive(Debug)]
+pub(super) struct Dir(PathBuf);
+
+impl Dir {
+    pub(super) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("whosthere-messages-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What a kill at this moment leaves behind.
+    pub(super) fn copy(&self) -> Self {
+        let copy = Self::new();
+        for entry in std::fs::read_dir(&self.0).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.0.join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server's worth of messages, its clock, and connections that are numbers.
+pub(super) struct House {
+    pub(super) dir: Dir,
+    pub(super) desk: Desk,
+    pub(super) now_ms: u64,
+    pub(super) limits: Limits,
+    presence: Org,
+    tickets: u32,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        Self::with(LIMITS)
+    }
+
+    pub(super) fn with(limits: Limits) -> Self {
+        Self::open(Dir::new(), limits, &ORGS, 1_000_000).0
+    }
+
+    fn open(dir: Dir, limits: Limits, orgs: &[&str], now_ms: u64) -> (Self, Vec<Letter>) {
+        let settings = Settings {
+            limits,
+            segment_bytes: 2_000,
+        };
+        let mut desk = Desk::open(dir.path(), settings, orgs, now_ms).expect("opens");
+        let letters = desk.turn(now_ms);
+        let house = Self {
+            dir,
+            desk,
+            now_ms,
+            limits,
+            presence: Org::new("acme"),
+            tickets: 0,
+        };
+        (house, letters)
+    }
+
+    /// Kills the server and starts the next; answers what it says by itself.
+    pub(super) fn crash(&mut self) -> Vec<Letter> {
+        self.crash_with(&ORGS)
+    }
+
+    /// As [`crash`](Self::crash), and the next server has these organisations.
+    pub(super) fn crash_with(&mut self, orgs: &[&str]) -> Vec<Letter> {
+        let (house, letters) = Self::open(self.dir.copy(), self.limits, orgs, self.now_ms);
+        *self = house;
+        letters
+    }
+
+    pub(super) fn stop_and_start(&mut self) -> Vec<Letter> {
+        self.desk.finish(self.now_ms);
+        self.crash()
+    }
+
+    pub(super) fn pass(&mut self, ms: u64) -> Vec<Letter> {
+        self.now_ms += ms;
+        self.desk.turn(self.now_ms)
+    }
+
+    pub(super) fn ask(&mut self, request: Request) -> Vec<Letter> {
+        Desk::arrives(&self.desk.directory(), &request);
+        self.desk.handle(request, self.now_ms);
+        self.desk.turn(self.now_ms)
+    }
+
+    pub(super) fn kept(&self) -> std::sync::Arc<Kept> {
+        self.desk.directory().org("acme")
+    }
+
+    /// A new connection, and the session that `presence` has for it.
+    pub(super) fn carrier(&mut self) -> Carrier {
+        self.tickets += 1;
+        Carrier {
+            address: Address {
+                worker: 0,
+                connection: self.tickets,
+            },
+            ticket: self.tickets,
+            session: self.presence_session(),
+        }
+    }
+
+    fn presence_session(&self) -> SessionRef {
+        let opening = Opening {
+            id: SessionId([0; 16]),
+            username: "alice",
+            client_id: &format!("c{}", self.tickets),
+            protocol: Protocol::V5,
+            peer: None,
+            os: None,
+            connected_at_ms: 0,
+            is_stored: true,
+            address: Address {
+                worker: 0,
+                connection: self.tickets,
+            },
+        };
+        self.presence.open(&opening).session
+    }
+
+    pub(super) fn attach_as(&mut self, attach: Attach) -> Attached {
+        let letters = self.ask(Request::Attach(Box::new(attach)));
+        let found = letters.into_iter().find_map(|(_, answer)| match answer {
+            Answer::Attached(attached) => Some(*attached),
+            _ => None,
+        });
+        found.expect("is attached")
+    }
+
+    /// A connection of alice under this client id, without a clean start.
+    pub(super) fn wish(&mut self, client_id: &str, expiry_secs: u32) -> Attach {
+        Attach {
+            org: "acme".into(),
+            client_id: client_id.into(),
+            username: "alice".into(),
+            clean_start: false,
+            expiry_secs,
+            carrier: self.carrier(),
+            will: None,
+        }
+    }
+
+    pub(super) fn attach(&mut self, client_id: &str) -> Attached {
+        let wish = self.wish(client_id, HOUR);
+        self.attach_as(wish)
+    }
+
+    /// Attaches and subscribes to `filter` at QoS 2, and goes away.
+    pub(super) fn absent(&mut self, client_id: &str, filter: &str) -> StoredRef {
+        let attachment = self.attach(client_id).attachment.unwrap();
+        self.subscribe(attachment, filter, 2, RetainHandling::Never);
+        self.detach(attachment, true);
+        attachment.session
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        attachment: Attachment,
+        filter: &str,
+        qos: u8,
+        retained: RetainHandling,
+    ) -> Vec<Letter> {
+        self.ask(Request::Subscribe(Subscribe {
+            attachment,
+            packet_id: 1,
+            wanted: vec![Wanted {
+                filter: filter.into(),
+                subscription: Subscription {
+                    options: qos,
+                    id: None,
+                },
+                qos,
+                retained,
+            }],
+            subscriptions_max: 10,
+        }))
+    }
+
+    pub(super) fn detach(&mut self, attachment: Attachment, with_will: bool) -> Vec<Letter> {
+        self.ask(Request::Detach(Detach {
+            attachment,
+            expiry_secs: None,
+            with_will,
+        }))
+    }
+
+    /// What an event loop makes of a PUBLISH: a request with the recipients of now.
+    pub(super) fn publish_request(&mut self, topic: &str, body: &str, qos: u8) -> Publish {
+        let mut found = Vec::new();
+        self.kept()
+            .recipients(TopicName::parse(topic).unwrap(), &mut found);
+        let targets = found.iter().map(|recipient| To {
+            session: recipient.session,
+            qos: qos.min(recipient.subscription.options),
+            retain: false,
+            subscription_ids: recipient.subscription.id.into_iter().collect(),
+        });
+        Publish {
+            org: "acme".into(),
+            message: self.message(topic, body, qos),
+            received: None,
+            will: None,
+            retain: Retain::No,
+            targets: targets.filter(|to| to.qos > 0).collect(),
+            reply_to: Some(ReplyTo {
+                carrier: self.carrier(),
+                packet_id: 9,
+                qos,
+            }),
+        }
+    }
+
+    pub(super) fn message(&self, topic: &str, body: &str, qos: u8) -> Message {
+        Message {
+            topic: topic.into(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            qos,
+            at_ms: self.now_ms,
+            expires_at_ms: None,
+        }
+    }
+
+    pub(super) fn publish(&mut self, topic: &str, body: &str, qos: u8) -> (Outcome, Vec<Push>) {
+        let request = self.publish_request(topic, body, qos);
+        self.publish_as(request)
+    }
+
+    pub(super) fn publish_as(&mut self, publish: Publish) -> (Outcome, Vec<Push>) {
+        let letters = self.ask(Request::Publish(Box::new(publish)));
+        let outcome = letters.iter().find_map(|(_, answer)| match answer {
+            Answer::Published { outcome, .. } => Some(*outcome),
+            _ => None,
+        });
+        (outcome.expect("is answered"), pushes(letters))
+    }
+
+    pub(super) fn retain(&mut self, topic: &str, body: &str) -> Outcome {
+        let mut request = self.publish_request(topic, body, 1);
+        request.retain = match body {
+            "" => Retain::Clear,
+            _ => Retain::Set,
+        };
+        self.publish_as(request).0
+    }
+
+    pub(super) fn acknowledge(&mut self, attachment: Attachment, packet_id: u16) -> Vec<Push> {
+        pushes(self.ask(Request::Acknowledged(attachment, packet_id)))
+    }
+}
+
+pub(super) fn pushes(letters: Vec<Letter>) -> Vec<Push> {
+    let pushes = letters.into_iter().filter_map(|(_, answer)| match answer {
+        Answer::Push(pushes) => Some(pushes),
+        _ => None,
+    });
+    pushes.flatten().collect()
+}
+
+/// A push in short: "3 a" is the message `a` under identifier 3, "3 a dup" the same again, and
+/// "3 release" PUBREL.
+pub(super) fn short(pushes: &[Push]) -> Vec<String> {
+    let short = |push: &Push| match &push.what {
+        Pushed::Release => format!("{} release", push.packet_id),
+        Pushed::Publish { body, dup, .. } => {
+            let body = str::from_utf8(body).unwrap();
+            let dup = if *dup { " dup" } else { "" };
+            format!("{} {body}{dup}", push.packet_id)
+        }
+    };
+    pushes.iter().map(short).collect()
+}
+
+/// The wills among letters, by topic.
+pub(super) fn wills(letters: &[Letter]) -> Vec<(Attachment, String)> {
+    let wills = letters.iter().filter_map(|(_, answer)| match answer {
+        Answer::Will { id, will, .. } => Some((*id, will.message.topic.to_string())),
+        _ => None,
+    });
+    wills.collect()
+}
+
+pub(super) fn will(topic: &str, delay_secs: u32) -> Option<Box<Will>> {
+    Some(Box::new(Will {
+        delay_secs,
+        retain: false,
+        message: Message {
+            topic: topic.into(),
+            body: Bytes::from_static(b"gone"),
+            qos: 1,
+            at_ms: 0,
+            expires_at_ms: None,
+        },
+    }))
+}

@@ -1,0 +1,120 @@
+//! What publishers can rely on: an answer means that it is durable, QoS 2 that it is there once.
+
+use super::{HOUR, House, short};
+use crate::{Answer, Attachment, Outcome, Publish, Request};
+
+fn publisher(house: &mut House) -> Attachment {
+    let wish = house.wish("p", HOUR);
+    house.attach_as(wish).attachment.unwrap()
+}
+
+fn at_qos_2(house: &mut House, from: Attachment, packet_id: u16, body: &str) -> Publish {
+    Publish {
+        received: Some((from, packet_id)),
+        ..house.publish_request("a/b", body, 2)
+    }
+}
+
+#[test]
+fn what_was_answered_is_there_after_a_crash() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    for n in 0..10 {
+        assert_eq!(house.publish("a/b", &format!("m{n}"), 1).0.queued, 1);
+        house.crash();
+    }
+    assert_eq!(house.desk.waiting().0, 10);
+    assert_eq!(
+        short(&house.attach("c").window),
+        ["1 m0", "2 m1", "3 m2", "4 m3"]
+    );
+}
+
+// MQTT-4.3.3-10, MQTT-4.3.3-12
+#[test]
+fn a_qos_2_message_that_is_sent_again_after_a_crash_is_not_queued_again() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    let from = publisher(&mut house);
+    let request = at_qos_2(&mut house, from, 5, "m");
+    assert_eq!(house.publish_as(request).0.queued, 1);
+    house.crash();
+    let wish = house.wish("p", HOUR);
+    let attached = house.attach_as(wish);
+    assert_eq!(attached.received, [5]);
+    let from = attached.attachment.unwrap();
+    let request = at_qos_2(&mut house, from, 5, "m");
+    assert_eq!(house.publish_as(request).0, Outcome::default());
+    assert_eq!(house.attach("c").window.len(), 1);
+}
+
+// MQTT-4.3.3-11, MQTT-4.3.3-12
+#[test]
+fn a_released_identifier_is_free_for_the_next_message_even_after_a_crash() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    let from = publisher(&mut house);
+    let request = at_qos_2(&mut house, from, 5, "one");
+    house.publish_as(request);
+    let letters = house.ask(Request::Release(from, 5));
+    assert_eq!(letters[0].1, Answer::Released(5));
+    house.crash();
+    let wish = house.wish("p", HOUR);
+    let attached = house.attach_as(wish);
+    assert_eq!(attached.received, [0_u16; 0]);
+    let from = attached.attachment.unwrap();
+    let request = at_qos_2(&mut house, from, 5, "two");
+    assert_eq!(house.publish_as(request).0.queued, 1);
+}
+
+#[test]
+fn a_qos_2_message_of_a_connection_that_was_taken_over_is_left_to_the_next() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    let old = publisher(&mut house);
+    let request = at_qos_2(&mut house, old, 5, "m");
+    publisher(&mut house);
+    assert_eq!(house.ask(Request::Publish(Box::new(request))), []);
+    assert_eq!(house.attach("c").window, []);
+}
+
+#[test]
+fn a_session_that_has_ended_meanwhile_gets_nothing() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    let request = house.publish_request("a/b", "m", 1);
+    house.pass(u64::from(HOUR) * 1_000);
+    assert_eq!(house.publish_as(request).0, Outcome::default());
+}
+
+#[test]
+fn an_unsubscribed_filter_matches_no_more_even_after_a_crash() {
+    let mut house = House::new();
+    let attachment = house.attach("c").attachment.unwrap();
+    house.subscribe(attachment, "a/#", 1, crate::RetainHandling::Never);
+    let letters = house.ask(Request::Unsubscribe(crate::Unsubscribe {
+        attachment,
+        packet_id: 3,
+        filters: vec!["a/#".into(), "b".into()],
+    }));
+    assert_eq!(letters[0].1, Answer::Unsubscribed(3, vec![true, false]));
+    house.crash();
+    assert_eq!(house.publish("a/b", "m", 1).0.queued, 0);
+    assert!(!house.kept().has_subscriptions());
+}
+
+#[test]
+fn members_of_a_group_and_their_connections_are_named() {
+    let mut house = House::new();
+    house.absent("away", "$share/g/a/#");
+    let attachment = house.attach("here").attachment.unwrap();
+    house.subscribe(attachment, "a/+", 1, crate::RetainHandling::Never);
+    let mut found = Vec::new();
+    let topic = topics::TopicName::parse("a/b").unwrap();
+    house.kept().recipients(topic, &mut found);
+    let groups: Vec<_> = found.iter().map(|found| found.group.as_deref()).collect();
+    assert_eq!(groups, [Some("g"), None]);
+    assert_eq!(found[0].carrier, None);
+    assert_eq!(found[1].session, attachment.session);
+    assert!(found[1].carrier.is_some());
+}
