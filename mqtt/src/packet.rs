@@ -5,25 +5,38 @@
 //! codec is made anew for each packet: it has no state worth its memory in every
 //! idle session. Found missing in rmqtt-codec 0.3.1 and done here: bytes after
 //! the end of PINGREQ and DISCONNECT, reserved bits of an MQTT 3 SUBSCRIBE,
-//! padded lengths, U+0000, DUP at QoS 0, packets in the wrong direction. CONNECT
-//! has its own checks in `session/connect.rs`.
+//! padded lengths, U+0000, DUP at QoS 0, packets in the wrong direction, and what
+//! `properties.rs` is for. CONNECT has its own checks in `session/connect/`.
 
 use std::num::NonZeroU16;
 
 use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use rmqtt_codec::types::{Publish, QoS};
+use rmqtt_codec::v5::{DisconnectReasonCode, PublishAckReason};
 use rmqtt_codec::{v3, v5};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::frame::{variable_length, whole_frame};
+use crate::properties::{self, SUBSCRIPTION_ID, TOPIC_ALIAS};
 use crate::reason::Violation;
 use crate::session::Version;
 
 /// What a connected client may send.
 pub(crate) enum Packet {
-    Publish(Box<Publish>),
+    Publish {
+        publish: Box<Publish>,
+        /// Its Message Expiry Interval is 0, and 1 in `publish`.
+        expires_at_once: bool,
+    },
     PublishAck(NonZeroU16),
+    PublishReceived {
+        packet_id: NonZeroU16,
+        /// Its reason code is 0x80 or greater.
+        is_error: bool,
+    },
+    PublishRelease(NonZeroU16),
+    PublishComplete(NonZeroU16),
     Subscribe(v5::Subscribe),
     Unsubscribe {
         packet_id: NonZeroU16,
@@ -44,8 +57,37 @@ pub(crate) fn decode(mut frame: BytesMut, version: Version) -> Result<Packet, Vi
         clear_dup_of_requests(&mut frame);
     }
     match version {
-        Version::V5 => from_v5(decode_v5(frame)?),
+        Version::V5 => {
+            let expires_at_once = mend_properties(&mut frame)?;
+            from_v5(decode_v5(frame)?, expires_at_once)
+        }
         Version::V31 | Version::V311 => decode_request_v3(frame),
+    }
+}
+
+/// Says of a zero in the properties what the codec would not, and mends the one
+/// that is legal: a Message Expiry Interval, of which it tells.
+fn mend_properties(frame: &mut [u8]) -> Result<bool, Violation> {
+    let body = body_offset(frame);
+    match frame[0] >> 4 {
+        3 => {
+            let name = frame.get(body..).and_then(properties::text_len);
+            let packet_id = if frame[0] & 0b110 == 0 { 0 } else { 2 };
+            let at = body + name.unwrap_or_default() + packet_id;
+            if matches!(frame.get(at), None | Some(0)) {
+                return Ok(false);
+            }
+            if properties::is_zero(frame, at, TOPIC_ALIAS, 2) {
+                let code = DisconnectReasonCode::TopicAliasInvalid; // MQTT-3.3.2-8
+                return Err(Violation::new(code, "topic alias 0"));
+            }
+            Ok(properties::mend_zero_expiry(frame, at))
+        }
+        8 if properties::is_zero(frame, body + 2, SUBSCRIPTION_ID, 1) => {
+            // §3.8.2.1.2
+            Err(Violation::protocol("subscription identifier 0"))
+        }
+        _ => Ok(false),
     }
 }
 
@@ -54,9 +96,6 @@ fn check_direction(packet_type: u8) -> Result<(), Violation> {
     match packet_type {
         1 => Err(Violation::protocol("second CONNECT")), // MQTT-3.1.0-2
         2 | 9 | 11 | 13 => Err(Violation::protocol("packet that only a server sends")),
-        5..=7 => Err(Violation::protocol(
-            "packet of QoS 2, which is not supported yet",
-        )),
         15 => Err(Violation::protocol("AUTH without an authentication method")), // MQTT-4.12.0-6
         _ => Ok(()),
     }
@@ -76,20 +115,38 @@ fn check_length(frame: &[u8], version: Version) -> Result<(), Violation> {
     Ok(())
 }
 
-/// MQTT 3.1 lets a client repeat SUBSCRIBE and UNSUBSCRIBE with the DUP flag
-/// (3.1 §3.8, §3.10); the codec knows only the later fixed flags.
+/// MQTT 3.1 lets a client repeat PUBREL, SUBSCRIBE and UNSUBSCRIBE with the DUP flag
+/// (3.1 §3.6, §3.8, §3.10); the codec knows only the later fixed flags.
 fn clear_dup_of_requests(frame: &mut BytesMut) {
-    if matches!(frame[0], 0x8A | 0xAA) {
+    if matches!(frame[0], 0x6A | 0x8A | 0xAA) {
         frame[0] &= !0x08;
     }
 }
 
-fn from_v5(packet: v5::Packet) -> Result<Packet, Violation> {
+fn from_v5(packet: v5::Packet, expires_at_once: bool) -> Result<Packet, Violation> {
     match packet {
-        v5::Packet::Publish(publish) => Ok(Packet::Publish(publish)),
+        v5::Packet::Publish(publish) => Ok(Packet::Publish {
+            publish,
+            expires_at_once,
+        }),
         v5::Packet::PublishAck(ack) => {
-            check_user_properties(&ack.properties)?;
+            check_reason(ack.reason_string.as_ref(), &ack.properties)?;
             Ok(Packet::PublishAck(ack.packet_id))
+        }
+        v5::Packet::PublishReceived(ack) => {
+            check_reason(ack.reason_string.as_ref(), &ack.properties)?;
+            Ok(Packet::PublishReceived {
+                packet_id: ack.packet_id,
+                is_error: is_error(ack.reason_code),
+            })
+        }
+        v5::Packet::PublishRelease(ack) => {
+            check_reason(ack.reason_string.as_ref(), &ack.properties)?;
+            Ok(Packet::PublishRelease(ack.packet_id))
+        }
+        v5::Packet::PublishComplete(ack) => {
+            check_reason(ack.reason_string.as_ref(), &ack.properties)?;
+            Ok(Packet::PublishComplete(ack.packet_id))
         }
         v5::Packet::Subscribe(subscribe) => {
             check_user_properties(&subscribe.user_properties)?;
@@ -106,19 +163,41 @@ fn from_v5(packet: v5::Packet) -> Result<Packet, Violation> {
         }
         v5::Packet::PingRequest => Ok(Packet::Ping),
         v5::Packet::Disconnect(disconnect) => {
-            check_user_properties(&disconnect.user_properties)?;
+            check_reason(
+                disconnect.reason_string.as_ref(),
+                &disconnect.user_properties,
+            )?;
             Ok(Packet::Disconnect(disconnect))
         }
         _ => Err(Violation::protocol("unexpected packet")),
     }
 }
 
+/// Whether a PUBACK or PUBREC says that the message was not taken (§4.4).
+pub(crate) fn is_error(code: PublishAckReason) -> bool {
+    u8::from(code) >= 0x80
+}
+
+fn check_reason(text: Option<&ByteString>, pairs: &[v5::UserProperty]) -> Result<(), Violation> {
+    text.map_or(Ok(()), |text| check_text(text))?;
+    check_user_properties(pairs)
+}
+
 fn decode_request_v3(frame: BytesMut) -> Result<Packet, Violation> {
     // Only a SUBSCRIBE has bits that the codec drops silently; it is small.
     let raw = (frame[0] >> 4 == 8).then(|| frame.clone());
     match decode_v3(frame)? {
-        v3::Packet::Publish(publish) => Ok(Packet::Publish(publish)),
+        v3::Packet::Publish(publish) => Ok(Packet::Publish {
+            publish,
+            expires_at_once: false,
+        }),
         v3::Packet::PublishAck { packet_id } => Ok(Packet::PublishAck(packet_id)),
+        v3::Packet::PublishReceived { packet_id } => Ok(Packet::PublishReceived {
+            packet_id,
+            is_error: false,
+        }),
+        v3::Packet::PublishRelease { packet_id } => Ok(Packet::PublishRelease(packet_id)),
+        v3::Packet::PublishComplete { packet_id } => Ok(Packet::PublishComplete(packet_id)),
         v3::Packet::Subscribe {
             packet_id,
             topic_filters,

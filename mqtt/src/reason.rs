@@ -22,6 +22,9 @@ pub enum CloseReason {
         /// The user property `logout` = `true` was present (MQTT 5 only), or there was a message
         /// to [`crate::LOGOUT_TOPIC`].
         logout: bool,
+        /// The Session Expiry Interval that takes the place of the one granted
+        /// (§3.14.2.2.2), as asked for; MQTT 3 has none.
+        session_expiry_secs: Option<u32>,
     },
     /// The client broke a rule of MQTT (§4.13; also malformed packets).
     #[error("protocol error: {0}")]
@@ -38,6 +41,9 @@ pub enum CloseReason {
     /// An MQTT 3 client published over its quota, and MQTT 3 has no code to say so.
     #[error("quota exceeded")]
     QuotaExceeded,
+    /// A message of an MQTT 3 client could not be taken, and MQTT 3 has no code to say so.
+    #[error("message could not be taken")]
+    PublishFailed,
 }
 
 /// Why the caller refuses a CONNECT (§3.2.2.2).
@@ -183,8 +189,8 @@ impl SubscribeFailure {
             Self::NotAuthorized => "not authorized to subscribe",
             Self::TopicFilterInvalid => "topic filter is not valid or has too many levels",
             Self::QuotaExceeded => "too many subscriptions",
-            Self::SharedNotSupported => "shared subscriptions are not supported yet",
-            Self::SubscriptionIdsNotSupported => "subscription identifiers are not supported yet",
+            Self::SharedNotSupported => "shared subscriptions are not supported",
+            Self::SubscriptionIdsNotSupported => "subscription identifiers are not supported",
             Self::WildcardNotSupported => "wildcard subscriptions are not supported",
         }
     }
@@ -193,6 +199,8 @@ impl SubscribeFailure {
 /// Why a message was not sent, and will not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
+    /// Its Message Expiry Interval was over before it could be sent (MQTT-3.3.2-5).
+    Expired,
     /// Over the client's Maximum Packet Size; the standard says to go on as if
     /// it had been sent (MQTT-3.1.2-25).
     PacketTooLarge,
@@ -204,6 +212,7 @@ impl DropReason {
     /// The word for it in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Expired => "expired",
             Self::PacketTooLarge => "packet_too_large",
             Self::NotConnected => "not_connected",
         }

@@ -14,7 +14,13 @@
 //! server's. In `Opening` the caller makes the session's opening durable and
 //! must hold back further packets of the client until then. A closed session
 //! writes nothing and asks for nothing, so late calls are harmless.
+//!
+//! A session is *stored* if its state outlives the connection. That state (its
+//! subscriptions, what is under way) belongs to the caller; the session plays the
+//! part of the connection in it and says by actions what has become of what.
 
+mod alias;
+mod busy;
 mod connect;
 mod deliver;
 mod disconnect;
@@ -22,12 +28,14 @@ mod keep_alive;
 mod publish;
 mod subscribe;
 
+use std::num::NonZeroU16;
+
 use bytes::BytesMut;
 use rmqtt_codec::v3;
 use rmqtt_codec::v5;
 
-pub use connect::{ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, ConnectRequest};
-pub use deliver::Delivery;
+pub use connect::{ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, ConnectRequest, Will};
+pub use deliver::{Delivery, Discarded, Outgoing, StoredDelivery};
 pub use publish::{Inbound, LOGOUT_TOPIC, PublishOutcome};
 pub use subscribe::{
     SubscribeEntry, SubscribeRequest, SubscriptionOptions, UnsubscribeRequest, UnsubscribeResult,
@@ -37,7 +45,8 @@ use crate::frame::FrameError;
 use crate::limits::Limits;
 use crate::packet::{self, Packet};
 use crate::reason::{CloseReason, Violation};
-use deliver::Outbound;
+use busy::Busy;
+use publish::Unanswered;
 
 /// The protocol version a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,30 +88,43 @@ pub enum Action {
     Subscribe(SubscribeRequest),
     /// Remove the subscriptions, then [`Session::unsubscribed`].
     Unsubscribe(UnsubscribeRequest),
+    /// Stored session: the client is done with a message it was sent (PUBACK, PUBCOMP, or
+    /// PUBREC with an error); forget it.
+    Acknowledged(NonZeroU16),
+    /// Stored session: the client has a QoS 2 message (PUBREC). Make that durable, then
+    /// [`Session::release`].
+    Received(NonZeroU16),
+    /// Stored session: the client will not repeat a QoS 2 message (PUBREL). Forget its
+    /// packet identifier durably, then [`Session::released`].
+    Release(NonZeroU16),
     /// Send what is written, then close the connection.
     Close(CloseReason),
 }
 
 /// One client's session: protocol state only, no connection and no subscriptions.
 ///
-/// An idle session is this struct alone; what a slow QoS 1 receiver needs is
-/// allocated when it falls behind and freed when it has caught up.
+/// An idle session is this struct alone; what it needs while messages are under way
+/// is allocated then and freed afterwards.
 #[derive(Debug)]
 pub struct Session {
-    outbound: Option<Box<Outbound>>,
+    busy: Option<Box<Busy>>,
     /// The client's Maximum Packet Size (§3.1.2.11.4); MQTT 3: unlimited.
     packet_bytes_max: u32,
     /// As asked for until accepted, then as in force.
     keep_alive_secs: u16,
     /// The client's Receive Maximum (§3.1.2.11.3); MQTT 3: 65,535.
     receive_max: u16,
-    /// Of the last QoS 1 message sent.
+    /// Of the last QoS 1 or 2 message sent.
     last_packet_id: u16,
+    /// The only message that waits for its answer.
+    unanswered: Option<Unanswered>,
     state: State,
     /// The client asked for a session that outlives the connection (§3.1.2.11.2).
     expiry_requested: bool,
     /// Request Problem Information (§3.1.2.11.7).
     wants_reasons: bool,
+    /// Its state outlives the connection.
+    is_stored: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,14 +139,16 @@ impl Session {
     /// A session awaiting its CONNECT.
     pub fn new() -> Self {
         Self {
-            outbound: None,
+            busy: None,
             packet_bytes_max: u32::MAX,
             keep_alive_secs: 0,
             receive_max: u16::MAX,
             last_packet_id: 0,
+            unanswered: None,
             state: State::AwaitingConnect,
             expiry_requested: false,
             wants_reasons: true,
+            is_stored: false,
         }
     }
 
@@ -150,16 +174,32 @@ impl Session {
 
     /// Takes in one packet: `frame` is exactly that, as [`crate::whole_frame`]
     /// measured it, in an allocation of its own. Replies are appended to `out`.
+    /// `now_ms` is Unix time in milliseconds, by the clock that is told to
+    /// [`Session::deliver`] too: messages expire by it.
     ///
     /// A packet that arrives while the session is opening closes it, so hold it
     /// back; a packet that arrives after closing is ignored.
-    pub fn handle_frame(&mut self, frame: BytesMut, limits: &Limits, out: &mut BytesMut) -> Action {
+    pub fn handle_frame(
+        &mut self,
+        frame: BytesMut,
+        now_ms: u64,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) -> Action {
         match self.state {
-            State::AwaitingConnect => self.handle_connect(frame, out),
+            State::AwaitingConnect => self.handle_connect(frame, now_ms, limits, out),
             // MQTT-3.1.4-6: nothing may be processed before the answer to CONNECT.
             State::Opening(_) => self.fail(Violation::protocol("packet before CONNACK"), out),
             State::Connected(version) => match packet::decode(frame, version) {
-                Ok(packet) => self.handle_packet(packet, version, limits, out),
+                Ok(packet) => {
+                    let mut turn = Turn {
+                        version,
+                        now_ms,
+                        limits,
+                        out,
+                    };
+                    self.handle_packet(packet, &mut turn)
+                }
                 Err(violation) => self.fail(violation, out),
             },
             State::Closed(_) => Action::Continue,
@@ -174,24 +214,25 @@ impl Session {
         violation.close_reason()
     }
 
-    fn handle_packet(
-        &mut self,
-        packet: Packet,
-        version: Version,
-        limits: &Limits,
-        out: &mut BytesMut,
-    ) -> Action {
+    fn handle_packet(&mut self, packet: Packet, turn: &mut Turn<'_>) -> Action {
         match packet {
-            Packet::Publish(publish) => self.handle_publish(*publish, version, out),
-            Packet::PublishAck(packet_id) => {
-                self.handle_publish_ack(packet_id, version, limits, out)
-            }
-            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe, limits, out),
+            Packet::Publish {
+                publish,
+                expires_at_once,
+            } => self.handle_publish(*publish, expires_at_once, turn),
+            Packet::PublishAck(packet_id) => self.handle_publish_ack(packet_id, turn),
+            Packet::PublishReceived {
+                packet_id,
+                is_error,
+            } => self.handle_publish_received(packet_id, is_error, turn),
+            Packet::PublishRelease(packet_id) => self.handle_publish_release(packet_id, turn),
+            Packet::PublishComplete(packet_id) => self.handle_publish_complete(packet_id, turn),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe, turn.limits, turn.out),
             Packet::Unsubscribe { packet_id, filters } => {
                 Action::Unsubscribe(UnsubscribeRequest { packet_id, filters })
             }
-            Packet::Ping => self.handle_ping(version, out),
-            Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect, out),
+            Packet::Ping => self.handle_ping(turn.version, turn.out),
+            Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect, turn.out),
         }
     }
 
@@ -206,7 +247,8 @@ impl Session {
 
     fn close(&mut self) {
         self.state = State::Closed(self.version());
-        self.outbound = None;
+        self.unanswered = None;
+        self.busy = None;
     }
 
     /// Appends an MQTT 5 reply other than CONNACK and DISCONNECT, whose Reason
@@ -231,6 +273,14 @@ impl Session {
     }
 }
 
+/// What handling one packet is done with.
+struct Turn<'a> {
+    version: Version,
+    now_ms: u64,
+    limits: &'a Limits,
+    out: &'a mut BytesMut,
+}
+
 impl Default for Session {
     fn default() -> Self {
         Self::new()
@@ -243,6 +293,6 @@ mod tests {
 
     #[test]
     fn idle_session_is_small() {
-        assert_eq!(size_of::<Session>(), 24, "at most 32 are planned for");
+        assert_eq!(size_of::<Session>(), 32, "at most 32 are planned for");
     }
 }

@@ -13,6 +13,7 @@
 //! - [`routing`]: which sessions get a message, and on which loops they are
 //! - [`outbound`]: messages to subscribers and bytes to sockets, within limits
 //! - [`closing`]: every way a connection ends
+//! - [`wills`]: what is published when a client goes without taking it back
 //! - [`websocket`]: MQTT inside WebSocket frames
 //! - [`metrics`]: what is counted
 //! - [`listener`]: the doors: addresses, backlog, probes of silent peers
@@ -28,6 +29,7 @@ mod metrics;
 mod outbound;
 mod routing;
 mod websocket;
+mod wills;
 mod worker;
 
 use std::io;

@@ -4,6 +4,7 @@
 //! three layers of rules follow: what is malformed, what this server does not
 //! have, and what the caller decides (accounts, client ids, quotas). CONNACK
 //! announces every absence, so that a client never has to find out by failing.
+//! Response Information (§3.1.2.11.6) is not given: a server need not.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -20,7 +21,9 @@ use crate::packet;
 use crate::reason::{CloseReason, Refusal};
 
 mod decode;
+mod will;
 use decode::{ConnectError, decode};
+pub use will::Will;
 
 /// Bytes of a client id that the server may assign (§3.2.2.3.7), so that CONNACK
 /// fits any client let in: the length of a UUID in text.
@@ -31,7 +34,6 @@ const CONNACK_BYTES_MAX: u32 = 32;
 
 /// What a client asks for in CONNECT. Its texts are parts of the packet's
 /// buffer: copy those to be kept.
-#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectRequest {
     /// The protocol version.
     pub version: Version,
@@ -47,8 +49,12 @@ pub struct ConnectRequest {
     pub keep_alive_secs: u16,
     /// In the client's order (§3.1.2.11.8).
     pub user_properties: Vec<(ByteString, ByteString)>,
-    /// As asked for (§3.1.2.11.2); 0xFFFF_FFFF is forever. Not granted yet.
+    /// As asked for (§3.1.2.11.2); 0xFFFF_FFFF is forever, as without Clean Session in
+    /// MQTT 3. Not granted yet: [`Limits::session_expiry_secs`].
     pub session_expiry_secs: u32,
+    /// The message that the server is to publish when the session or its connection ends
+    /// other than by a DISCONNECT without it (§3.1.2.5).
+    pub will: Option<Box<Will>>,
 }
 
 impl fmt::Debug for ConnectRequest {
@@ -60,24 +66,40 @@ impl fmt::Debug for ConnectRequest {
             .field("username", &self.username)
             .field("has_password", &self.password.is_some())
             .field("keep_alive_secs", &self.keep_alive_secs)
+            .field("will", &self.will)
             .finish_non_exhaustive()
     }
 }
 
 /// What the caller has decided about a CONNECT that it accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Accepted<'a> {
     /// The id given to a client that brought none, at most
     /// [`ASSIGNED_CLIENT_ID_BYTES_MAX`] bytes. MQTT 5 is told.
     pub assigned_client_id: Option<&'a str>,
     /// Session Present (§3.2.2.1.1). MQTT 3.1 is not told.
     pub session_present: bool,
+    /// The Session Expiry Interval granted (§3.2.2.3.2). MQTT 5 is told if it asked.
+    pub session_expiry_secs: u32,
+    /// The session's state outlives the connection and is the caller's: messages over
+    /// QoS 0 come by [`Session::deliver_stored`] and acknowledgements are
+    /// [`Action`]s.
+    pub is_stored: bool,
+    /// Packet identifiers of QoS 2 messages that a stored session has received from the
+    /// client before and that the client has not released (§4.1).
+    pub received: &'a [NonZeroU16],
 }
 
 impl Session {
-    pub(super) fn handle_connect(&mut self, frame: BytesMut, out: &mut BytesMut) -> Action {
-        match decode(frame) {
-            Ok((version, connect)) => self.open(version, connect, out),
+    pub(super) fn handle_connect(
+        &mut self,
+        frame: BytesMut,
+        now_ms: u64,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) -> Action {
+        match decode(frame, now_ms) {
+            Ok((version, connect, will)) => self.open(version, connect, will, limits, out),
             Err(ConnectError::Silent(reason)) => {
                 self.close();
                 Action::Close(reason)
@@ -93,7 +115,14 @@ impl Session {
         }
     }
 
-    fn open(&mut self, version: Version, connect: v5::Connect, out: &mut BytesMut) -> Action {
+    fn open(
+        &mut self,
+        version: Version,
+        connect: v5::Connect,
+        will: Option<Box<Will>>,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) -> Action {
         self.state = State::Opening(version);
         self.keep_alive_secs = connect.keep_alive;
         self.expiry_requested = connect.session_expiry_interval_secs > 0;
@@ -102,8 +131,11 @@ impl Session {
         self.packet_bytes_max = connect
             .max_packet_size
             .map_or(u32::MAX, |bytes| bytes.get());
-        if let Some(action) = self.turn_away_unservable(&connect, out) {
+        if let Some(action) = self.turn_away_unservable(&connect, will.as_deref(), limits, out) {
             return action;
+        }
+        if connect.topic_alias_max.min(limits.topic_alias_sent_max) > 0 {
+            self.busy().aliases.allow(connect.topic_alias_max);
         }
         Action::Open(Box::new(ConnectRequest {
             version,
@@ -114,6 +146,7 @@ impl Session {
             keep_alive_secs: connect.keep_alive,
             user_properties: connect.user_properties,
             session_expiry_secs: connect.session_expiry_interval_secs,
+            will,
         }))
     }
 
@@ -121,19 +154,17 @@ impl Session {
     fn turn_away_unservable(
         &mut self,
         connect: &v5::Connect,
+        will: Option<&Will>,
+        limits: &Limits,
         out: &mut BytesMut,
     ) -> Option<Action> {
-        if let Some(will) = &connect.last_will {
-            let text = "wills are not supported yet";
-            let code = match will.qos {
-                _ if will.retain => ConnectAckReason::RetainNotSupported,
-                QoS::ExactlyOnce => ConnectAckReason::QosNotSupported,
-                _ => ConnectAckReason::ImplementationSpecificError,
-            };
-            return Some(match self.version() {
-                Some(Version::V5) => self.turn_away_v5(code, text, out),
-                _ => self.turn_away_v3(v3::ConnectAckReason::ServiceUnavailable, text, out),
-            });
+        if will.is_some_and(|will| will.message.retain() && !limits.retain_available) {
+            let text = "retained messages are not supported"; // MQTT-3.2.2-13
+            return Some(self.turn_away(ConnectAckReason::RetainNotSupported, text, out));
+        }
+        if will.is_some_and(Will::is_to_server) {
+            let text = "names that begin with $ are the server's own";
+            return Some(self.turn_away(ConnectAckReason::NotAuthorized, text, out));
         }
         if connect.auth_method.is_some() {
             let text = "no authentication method is supported";
@@ -158,6 +189,10 @@ impl Session {
             return;
         };
         self.state = State::Connected(version);
+        self.is_stored = accepted.is_stored;
+        for packet_id in accepted.received {
+            self.busy().receiving.restore(*packet_id);
+        }
         if version == Version::V5 {
             let connack = self.connack(accepted, limits);
             packet::reply_v5(self.packet_bytes_max, None, out, |_| connack.clone().into());
@@ -174,14 +209,17 @@ impl Session {
     fn connack(&mut self, accepted: &Accepted<'_>, limits: &Limits) -> v5::ConnectAck {
         v5::ConnectAck {
             session_present: accepted.session_present,
-            session_expiry_interval_secs: self.expiry_requested.then_some(0),
+            session_expiry_interval_secs: self
+                .expiry_requested
+                .then_some(accepted.session_expiry_secs),
             receive_max: NonZeroU16::new(limits.receive_max).unwrap_or(NonZeroU16::MIN),
-            max_qos: QoS::AtLeastOnce,
+            max_qos: QoS::ExactlyOnce,
             max_packet_size: Some(limits.packet_bytes_max),
             assigned_client_id: accepted.assigned_client_id.map(ByteString::from),
-            retain_available: false,
-            subscription_identifiers_available: false,
-            shared_subscription_available: false,
+            topic_alias_max: limits.topic_alias_max,
+            retain_available: limits.retain_available,
+            subscription_identifiers_available: limits.subscription_ids_available,
+            shared_subscription_available: limits.shared_available,
             server_keepalive_sec: self.cap_keep_alive(limits),
             ..v5::ConnectAck::default()
         }
@@ -196,6 +234,22 @@ impl Session {
             _ => {}
         }
         self.close();
+    }
+
+    fn turn_away(
+        &mut self,
+        code: ConnectAckReason,
+        text: &'static str,
+        out: &mut BytesMut,
+    ) -> Action {
+        let code_v3 = match code {
+            ConnectAckReason::NotAuthorized => v3::ConnectAckReason::NotAuthorized,
+            _ => v3::ConnectAckReason::ServiceUnavailable,
+        };
+        match self.version() {
+            Some(Version::V5) => self.turn_away_v5(code, text, out),
+            _ => self.turn_away_v3(code_v3, text, out),
+        }
     }
 
     fn turn_away_v5(

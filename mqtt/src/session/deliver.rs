@@ -1,24 +1,37 @@
-//! Messages to the client, and the PUBACKs it answers with (§4.3, §4.4, §4.9).
+//! Messages to the client, and what it answers (§3.3 to §3.7, §4.3, §4.4, §4.9).
 //!
-//! QoS 0 is written at once. QoS 1 is written while fewer messages are
-//! unacknowledged than the client's Receive Maximum and our own cap allow, else
-//! it waits in order; it also waits while the caller has no room for it, since a
-//! socket that takes nothing must not fill memory. A QoS 0 message may thus overtake a waiting one of QoS 1:
-//! order is promised per topic and QoS (MQTT-4.6.0-6). Nothing is sent twice:
-//! sessions end with their connection so far, so an unacknowledged message is
-//! only a packet identifier here.
+//! ```text
+//! QoS 1  (waiting) --PUBLISH--> published --PUBACK-->
+//! QoS 2  (waiting) --PUBLISH--> published --PUBREC--> (received) --PUBREL--> released --PUBCOMP-->
+//! ```
+//!
+//! QoS 0 is written at once. The others are written while fewer are in flight than
+//! the client's Receive Maximum and our own cap allow, else they wait in order; they
+//! also wait while the caller has no room, since a socket that takes nothing must not
+//! fill memory. A QoS 0 message may thus overtake a waiting one: order is promised per
+//! topic and QoS (MQTT-4.6.0-6).
+//!
+//! Nothing is sent twice on a connection (MQTT-4.4.0-1), so a message in flight is only
+//! a packet identifier here. A stored session's messages belong to the caller, who
+//! gives them their identifiers, hands them over a window at a time and hears what
+//! became of them; `received` is where it makes PUBREC durable before PUBREL.
 
-use std::collections::VecDeque;
-use std::num::NonZeroU16;
+mod inflight;
+mod item;
+
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use rmqtt_codec::types::QoS;
 
-use super::{Action, Session, State, Version};
+use super::{Action, Session, State, Turn, Version};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::reason::DropReason;
+pub(super) use inflight::Outbound;
+use inflight::{Stage, Step};
+use item::{Item, Receiver, Waiting};
 
 /// What became of a message for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,178 +39,333 @@ use crate::reason::DropReason;
 pub enum Delivery {
     /// Written to `out`.
     Sent,
-    /// QoS 1: to be written when the client has acknowledged earlier ones, or when
+    /// Over QoS 0: to be written when the client has acknowledged earlier ones, or when
     /// the caller has room again.
     Queued,
-    /// Not sent, and never will be.
+    /// Not sent, and never will be. A stored session's message counts as acknowledged
+    /// (MQTT-3.1.2-25).
     Dropped(DropReason),
-    /// QoS 1 and the queue is full: not sent. The caller decides whether the
+    /// Over QoS 0 and the queue is full: not sent. The caller decides whether the
     /// client loses the message or its connection.
     QueueFull,
 }
 
-/// What a QoS 1 receiver has outstanding. Exists only while there is something.
-#[derive(Debug, Default)]
-pub(super) struct Outbound {
-    /// Sent and not acknowledged; clients mostly answer in order, so the one
-    /// looked for is near the front.
-    inflight: VecDeque<NonZeroU16>,
-    queue: VecDeque<Arc<Message>>,
-    queue_bytes: usize,
+/// How a message goes to one client.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The QoS granted to the subscription; the message goes at the lower of this and
+    /// its own (MQTT-3.8.4-8).
+    pub qos: QoS,
+    /// The RETAIN flag to send: set for a retained message that answers a SUBSCRIBE,
+    /// and for one published so to a subscription with Retain As Published
+    /// (MQTT-3.3.1-12, -13).
+    pub retain: bool,
+    /// Of all subscriptions that it goes out for (MQTT-3.3.4-4). MQTT 3 is not told.
+    pub subscription_ids: &'a [NonZeroU32],
+}
+
+impl From<QoS> for Outgoing<'_> {
+    /// Without RETAIN and subscription identifiers.
+    fn from(qos: QoS) -> Self {
+        Self {
+            qos,
+            retain: false,
+            subscription_ids: &[],
+        }
+    }
+}
+
+/// What a stored session's client is still to be sent under one packet identifier.
+#[derive(Clone, Copy, Debug)]
+pub enum StoredDelivery<'a> {
+    /// The message, over QoS 0.
+    Publish {
+        /// What to send.
+        message: &'a Arc<Message>,
+        /// How.
+        options: Outgoing<'a>,
+        /// It may have been sent before (MQTT-3.3.1-1): then it does not expire any more
+        /// (MQTT-4.3.3-7).
+        dup: bool,
+    },
+    /// PUBREL: the client has answered PUBREC on an earlier connection (MQTT-4.3.3-6).
+    Release,
+}
+
+/// A message that was queued and will not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// Of a stored session's message, which counts as acknowledged.
+    pub packet_id: Option<NonZeroU16>,
+    /// Why.
+    pub reason: DropReason,
 }
 
 impl Session {
-    /// Sends a message to the client at the lower of its own QoS and `qos`, the
-    /// one granted to the subscription (§3.8.4). A QoS 1 message is not written but
-    /// queued if the caller has no room for it; [`Session::resume`] says when it has.
+    /// Sends a message to the client. One over QoS 0 is not written but queued if the
+    /// caller has no room for it; [`Session::resume`] says when it has. To a stored
+    /// session it goes at QoS 0: others come by [`Session::deliver_stored`].
     pub fn deliver(
         &mut self,
         message: &Arc<Message>,
-        qos: QoS,
+        options: Outgoing<'_>,
         has_room: bool,
+        now_ms: u64,
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Delivery {
         let State::Connected(version) = self.state else {
             return Delivery::Dropped(DropReason::NotConnected);
         };
-        let qos = message.qos().less_value(qos);
-        let frame = message.frame(version, qos);
-        let fits = u32::try_from(frame.len()).is_ok_and(|bytes| bytes <= self.packet_bytes_max);
-        if frame.is_empty() || !fits {
-            return Delivery::Dropped(DropReason::PacketTooLarge);
+        let most = if self.is_stored {
+            QoS::AtMostOnce
+        } else {
+            options.qos
+        };
+        let item = Item {
+            message,
+            qos: message.qos().less_value(most),
+            retain: options.retain,
+            dup: false,
+            packet_id: None,
+            subscription_ids: options.subscription_ids,
+        };
+        let to = self.receiver(version);
+        if let Err(reason) = to.judge(&item, now_ms) {
+            return Delivery::Dropped(reason);
         }
-        if qos == QoS::AtMostOnce {
-            out.extend_from_slice(frame);
+        if item.qos == QoS::AtMostOnce {
+            let aliases = self.busy.as_mut().map(|busy| &mut busy.aliases);
+            to.write(&item, None, aliases, now_ms, limits, out);
             return Delivery::Sent;
         }
-        self.deliver_at_least_once(message, version, has_room, limits, out)
+        if self.has_place(has_room, limits) {
+            self.send(to, &item, now_ms, limits, out);
+            return Delivery::Sent;
+        }
+        let outbound = &mut self.busy().outbound;
+        if outbound.queue_is_full_for(&item, version, limits) {
+            return Delivery::QueueFull;
+        }
+        outbound.enqueue(Waiting::from(&item), version);
+        Delivery::Queued
+    }
+
+    /// Sends a stored session's client what is left of an exchange of the caller's, under
+    /// its packet identifier, which must not be in flight. It is queued as in
+    /// [`Session::deliver`], but without a limit: the caller hands over a window at a time.
+    pub fn deliver_stored(
+        &mut self,
+        packet_id: NonZeroU16,
+        delivery: StoredDelivery<'_>,
+        has_room: bool,
+        now_ms: u64,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) -> Delivery {
+        let State::Connected(version) = self.state else {
+            return Delivery::Dropped(DropReason::NotConnected);
+        };
+        let waiting = match delivery {
+            StoredDelivery::Release => Waiting::Release(packet_id),
+            StoredDelivery::Publish {
+                message,
+                options,
+                dup,
+            } => {
+                let qos = message.qos().less_value(options.qos);
+                let item = Item {
+                    message,
+                    // The identifier was given out for an acknowledged message.
+                    qos: if qos == QoS::AtMostOnce {
+                        QoS::AtLeastOnce
+                    } else {
+                        qos
+                    },
+                    retain: options.retain,
+                    dup,
+                    packet_id: Some(packet_id),
+                    subscription_ids: options.subscription_ids,
+                };
+                if let Err(reason) = self.receiver(version).judge(&item, now_ms) {
+                    return Delivery::Dropped(reason);
+                }
+                Waiting::from(&item)
+            }
+        };
+        let has_place = self.has_place(has_room, limits);
+        self.busy().outbound.enqueue(waiting, version);
+        if !has_place {
+            return Delivery::Queued;
+        }
+        self.send_queued(version, usize::MAX, now_ms, limits, out);
+        Delivery::Sent
     }
 
     /// Writes queued messages, as many as may be in flight and until `out` holds at
     /// least `room` bytes. To be called when earlier output has been sent.
-    pub fn resume(&mut self, room: usize, limits: &Limits, out: &mut BytesMut) {
+    pub fn resume(&mut self, room: usize, now_ms: u64, limits: &Limits, out: &mut BytesMut) {
         if let State::Connected(version) = self.state {
-            self.send_queued(version, room, limits, out);
+            self.send_queued(version, room, now_ms, limits, out);
         }
     }
 
     /// Bytes (of encoded packets) waiting for the client's acknowledgements.
     pub fn outbound_bytes(&self) -> usize {
-        self.outbound
+        self.busy
             .as_ref()
-            .map_or(0, |outbound| outbound.queue_bytes)
+            .map_or(0, |busy| busy.outbound.queue_bytes())
     }
 
-    /// Any reason code frees the place (§4.9). An identifier that is not in
+    /// Messages that had been queued and turned out not to be sent, since the last call.
+    /// To be asked after [`Session::handle_frame`], [`Session::resume`] and
+    /// [`Session::deliver_stored`].
+    pub fn take_discarded(&mut self) -> Vec<Discarded> {
+        let Some(busy) = &mut self.busy else {
+            return Vec::new();
+        };
+        let discarded = busy.outbound.take_discarded();
+        self.rest();
+        discarded
+    }
+
+    /// PUBACK. Any reason code frees the place (§4.9). An identifier that is not in
     /// flight is let pass: the standard names no penalty for it.
     pub(super) fn handle_publish_ack(
         &mut self,
         packet_id: NonZeroU16,
-        version: Version,
-        limits: &Limits,
-        out: &mut BytesMut,
+        turn: &mut Turn<'_>,
     ) -> Action {
-        if let Some(outbound) = &mut self.outbound {
-            outbound.inflight_remove(packet_id);
-            self.send_queued(version, usize::MAX, limits, out);
+        self.finish_delivery(packet_id, Stage::Published, turn)
+    }
+
+    /// PUBCOMP.
+    pub(super) fn handle_publish_complete(
+        &mut self,
+        packet_id: NonZeroU16,
+        turn: &mut Turn<'_>,
+    ) -> Action {
+        self.finish_delivery(packet_id, Stage::Released, turn)
+    }
+
+    /// PUBREC. One with an error ends the exchange (MQTT-4.4.0-2).
+    pub(super) fn handle_publish_received(
+        &mut self,
+        packet_id: NonZeroU16,
+        is_error: bool,
+        turn: &mut Turn<'_>,
+    ) -> Action {
+        if is_error {
+            return self.finish_delivery(packet_id, Stage::PublishedOnce, turn);
+        }
+        let is_stored = self.is_stored;
+        let outbound = self.busy.as_mut().map(|busy| &mut busy.outbound);
+        match outbound.map_or(Step::Unknown, |outbound| {
+            outbound.receive(packet_id, is_stored)
+        }) {
+            Step::Unknown => self.write_release(packet_id, turn.version, false, turn.out),
+            Step::Release => self.write_release(packet_id, turn.version, true, turn.out),
+            Step::MakeDurable => return Action::Received(packet_id),
+            Step::Wait => {}
         }
         Action::Continue
     }
 
-    fn deliver_at_least_once(
-        &mut self,
-        message: &Arc<Message>,
-        version: Version,
-        has_room: bool,
-        limits: &Limits,
-        out: &mut BytesMut,
-    ) -> Delivery {
-        let window = self.window(limits);
-        let outbound = self.outbound.get_or_insert_default();
-        if has_room && outbound.queue.is_empty() && outbound.inflight.len() < window {
-            self.last_packet_id = outbound.write(message, version, self.last_packet_id, out);
-            return Delivery::Sent;
-        }
-        outbound.enqueue(message, version, limits)
-    }
-
-    fn send_queued(&mut self, version: Version, room: usize, limits: &Limits, out: &mut BytesMut) {
-        let window = self.window(limits);
-        let Some(outbound) = &mut self.outbound else {
+    /// Answers [`Action::Received`]: PUBREL goes out.
+    pub fn release(&mut self, packet_id: NonZeroU16, out: &mut BytesMut) {
+        let State::Connected(version) = self.state else {
             return;
         };
-        while outbound.inflight.len() < window && out.len() < room {
-            let Some(message) = outbound.dequeue(version) else {
-                break;
-            };
-            self.last_packet_id = outbound.write(&message, version, self.last_packet_id, out);
+        let outbound = self.busy.as_mut().map(|busy| &mut busy.outbound);
+        if outbound.is_some_and(|outbound| outbound.release(packet_id)) {
+            self.write_release(packet_id, version, true, out);
         }
-        if outbound.inflight.is_empty() && outbound.queue.is_empty() {
-            self.outbound = None;
+    }
+
+    /// Frees the place of an exchange that is at `stage`, and sends what waits for one.
+    fn finish_delivery(
+        &mut self,
+        packet_id: NonZeroU16,
+        stage: Stage,
+        turn: &mut Turn<'_>,
+    ) -> Action {
+        let outbound = self.busy.as_mut().map(|busy| &mut busy.outbound);
+        if !outbound.is_some_and(|outbound| outbound.remove(packet_id, stage)) {
+            return Action::Continue;
         }
+        self.send_queued(turn.version, usize::MAX, turn.now_ms, turn.limits, turn.out);
+        if self.is_stored {
+            return Action::Acknowledged(packet_id);
+        }
+        Action::Continue
+    }
+
+    fn has_place(&self, has_room: bool, limits: &Limits) -> bool {
+        has_room
+            && self
+                .busy
+                .as_ref()
+                .is_none_or(|busy| busy.outbound.has_place(self.window(limits)))
+    }
+
+    /// Writes a message that has a place in flight.
+    fn send(
+        &mut self,
+        to: Receiver,
+        item: &Item<'_>,
+        now_ms: u64,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) {
+        let last = self.last_packet_id;
+        let busy = self.busy();
+        let packet_id = match item.packet_id {
+            Some(packet_id) => packet_id,
+            None => busy.outbound.free_packet_id(last),
+        };
+        busy.outbound
+            .push(packet_id, Stage::after_publish(item.qos));
+        let aliases = Some(&mut busy.aliases);
+        to.write(item, Some(packet_id), aliases, now_ms, limits, out);
+        self.last_packet_id = packet_id.get();
+    }
+
+    fn send_queued(
+        &mut self,
+        version: Version,
+        room: usize,
+        now_ms: u64,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) {
+        let window = self.window(limits);
+        let to = self.receiver(version);
+        while let Some(busy) = &mut self.busy
+            && out.len() < room
+            && let Some(waiting) = busy.outbound.dequeue(window, version)
+        {
+            match &waiting {
+                Waiting::Release(packet_id) => {
+                    busy.outbound.push(*packet_id, Stage::Released);
+                    self.write_release(*packet_id, version, true, out);
+                }
+                Waiting::Message(kept) => match to.judge(&kept.item(), now_ms) {
+                    Ok(()) => self.send(to, &kept.item(), now_ms, limits, out),
+                    Err(reason) => busy.outbound.discard(kept.packet_id(), reason),
+                },
+            }
+        }
+        self.rest();
     }
 
     fn window(&self, limits: &Limits) -> usize {
         usize::from(self.receive_max.min(limits.inflight_max).max(1))
     }
-}
 
-impl Outbound {
-    /// Writes the message with a free identifier and returns that.
-    fn write(
-        &mut self,
-        message: &Message,
-        version: Version,
-        last_packet_id: u16,
-        out: &mut BytesMut,
-    ) -> u16 {
-        let packet_id = self.free_packet_id(last_packet_id);
-        self.inflight.push_back(packet_id);
-        let frame = message.frame(version, QoS::AtLeastOnce);
-        let at = out.len() + message.packet_id_offset(frame);
-        out.extend_from_slice(frame);
-        out[at..at + 2].copy_from_slice(&packet_id.get().to_be_bytes());
-        packet_id.get()
-    }
-
-    /// The next identifier that is not in flight (MQTT-2.2.1-3). There is one:
-    /// the window is at most 65,535 and not full when a message is written.
-    fn free_packet_id(&self, last: u16) -> NonZeroU16 {
-        let mut id = last;
-        loop {
-            id = id.wrapping_add(1);
-            if let Some(id) = NonZeroU16::new(id).filter(|id| !self.inflight.contains(id)) {
-                return id;
-            }
+    fn receiver(&self, version: Version) -> Receiver {
+        Receiver {
+            version,
+            packet_bytes_max: self.packet_bytes_max,
         }
     }
-
-    fn inflight_remove(&mut self, packet_id: NonZeroU16) {
-        if let Some(index) = self.inflight.iter().position(|id| *id == packet_id) {
-            self.inflight.remove(index);
-        }
-    }
-
-    fn enqueue(&mut self, message: &Arc<Message>, version: Version, limits: &Limits) -> Delivery {
-        let bytes = self.queue_bytes + message.frame(version, QoS::AtLeastOnce).len();
-        if exceeds(self.queue.len() + 1, limits.queue_messages_max)
-            || exceeds(bytes, limits.queue_bytes_max)
-        {
-            return Delivery::QueueFull;
-        }
-        self.queue.push_back(Arc::clone(message));
-        self.queue_bytes = bytes;
-        Delivery::Queued
-    }
-
-    fn dequeue(&mut self, version: Version) -> Option<Arc<Message>> {
-        let message = self.queue.pop_front()?;
-        self.queue_bytes -= message.frame(version, QoS::AtLeastOnce).len();
-        Some(message)
-    }
-}
-
-fn exceeds(count: usize, max: u32) -> bool {
-    u32::try_from(count).map_or(true, |count| count > max)
 }

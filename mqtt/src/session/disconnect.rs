@@ -40,6 +40,7 @@ impl Session {
         Action::Close(CloseReason::ClientDisconnect {
             with_will: disconnect.reason_code != DisconnectReasonCode::NormalDisconnection,
             logout: is_logout(&disconnect),
+            session_expiry_secs: disconnect.session_expiry_interval_secs,
         })
     }
 

@@ -1,24 +1,31 @@
-//! PUBLISH from the client and its PUBACK (§3.3, §3.4).
+//! PUBLISH from the client and its answers (§3.3 to §3.7, §4.3).
 //!
-//! A QoS 1 message is answered by the caller as soon as it is routed, before
-//! the next packet is handled; so the client cannot exceed our Receive Maximum
-//! and nothing is kept per message. A name that begins with `$` is the
-//! server's own (§4.7.2): such a message is not routed; MQTT 5 is told at QoS 1
-//! (PUBACK 0x87), MQTT 3 is acknowledged, having no other answer. One such name
-//! is a request: [`LOGOUT_TOPIC`] logs the user out, in any version.
+//! A message is answered by the caller, at once or when it is durable; answers go
+//! out in the order of receipt whatever the order in which they come
+//! (MQTT-4.6.0-2, -3), and an answer that comes before the next packet costs no
+//! memory. A QoS 2 identifier is remembered from PUBREC to PUBREL, so that a
+//! repeated PUBLISH is answered and not routed again (MQTT-4.3.3-10). A name that
+//! begins with `$` is the server's own (§4.7.2): such a message is not routed;
+//! MQTT 5 is told over QoS 0 (0x87), MQTT 3 is acknowledged, having no other
+//! answer. One such name is a request: [`LOGOUT_TOPIC`] logs the user out, in any
+//! version.
+
+mod check;
+mod receiving;
 
 use std::num::NonZeroU16;
 
 use bytes::BytesMut;
 use rmqtt_codec::types::{Publish, QoS};
-use rmqtt_codec::v3;
-use rmqtt_codec::v5::{self, DisconnectReasonCode, PublishAckReason, PublishProperties};
+use rmqtt_codec::v5::PublishAckReason;
 use topics::TopicName;
 
-use super::{Action, Session, State, Version};
+use super::{Action, Session, State, Turn, Version};
+use crate::limits::Limits;
 use crate::message::Message;
-use crate::packet::{check_text, check_user_properties};
 use crate::reason::{CloseReason, DisconnectReason, Violation};
+use check::{check_payload, check_publish};
+pub(super) use receiving::{Receiving, Unanswered};
 
 /// A message to this name, whatever is in it, ends the session as a logout.
 pub const LOGOUT_TOPIC: &str = "$whosthere/logout";
@@ -26,13 +33,13 @@ pub const LOGOUT_TOPIC: &str = "$whosthere/logout";
 /// A message from the client; answer it with [`Session::published`].
 #[derive(Debug)]
 pub struct Inbound {
-    /// Of a QoS 1 message.
+    /// Of a QoS 1 or 2 message.
     pub packet_id: Option<NonZeroU16>,
     /// What to route.
     pub message: Message,
 }
 
-/// What became of a client's message (§3.4.2.1).
+/// What became of a client's message (§3.4.2.1, §3.5.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishOutcome {
     /// 0x00: there were subscribers.
@@ -43,53 +50,80 @@ pub enum PublishOutcome {
     NotAuthorized,
     /// 0x97. MQTT 3 has no code: the connection closes.
     QuotaExceeded,
+    /// 0x83: it could not be made durable. MQTT 3 has no code: the connection closes.
+    Failed,
 }
 
 impl Session {
     pub(super) fn handle_publish(
         &mut self,
-        publish: Publish,
-        version: Version,
-        out: &mut BytesMut,
+        mut publish: Publish,
+        expires_at_once: bool,
+        turn: &mut Turn<'_>,
     ) -> Action {
-        if let Err(violation) = check_publish(&publish) {
+        let Turn {
+            version,
+            now_ms,
+            limits,
+            out,
+        } = turn;
+        let checked = self
+            .resolve_alias(&mut publish, limits)
+            .and_then(|()| check_publish(&publish, limits));
+        if let Err(violation) = checked {
             return self.fail(violation, out);
         }
         let packet_id = publish.packet_id;
-        match TopicName::parse(&publish.topic).map(|name| name.is_dollar()) {
-            Err(_) => {
-                let code = DisconnectReasonCode::TopicNameInvalid;
-                self.fail(Violation::new(code, "topic name is not valid"), out)
+        if let Some(packet_id) = packet_id {
+            let is_exactly_once = publish.qos == QoS::ExactlyOnce;
+            if is_exactly_once && self.repeat_received(packet_id, *version, out) {
+                return Action::Continue;
             }
-            Ok(true) if &publish.topic[..] == LOGOUT_TOPIC => self.log_out(packet_id, version, out),
-            Ok(true) => {
-                self.acknowledge(packet_id, version, PublishAckReason::NotAuthorized, out);
-                Action::Continue
+            if let Err(violation) = self.expect_answer(packet_id, publish.qos, *version, limits) {
+                return self.fail(violation, out);
             }
-            Ok(false) => Action::Publish(Inbound {
-                packet_id,
-                message: Message::from_publish(publish),
-            }),
+        }
+        if let Err(violation) = check_payload(&publish) {
+            if packet_id.is_none() {
+                return self.fail(violation, out);
+            }
+            self.answer(packet_id, PublishAckReason::PayloadFormatInvalid, out);
+            return Action::Continue;
+        }
+        let is_dollar = TopicName::parse(&publish.topic).is_ok_and(|name| name.is_dollar());
+        if !is_dollar {
+            let message = Message::from_publish(publish, expires_at_once, *now_ms);
+            return Action::Publish(Inbound { packet_id, message });
+        }
+        if &publish.topic[..] == LOGOUT_TOPIC {
+            return self.log_out(packet_id, out);
+        }
+        self.answer(packet_id, PublishAckReason::NotAuthorized, out);
+        Action::Continue
+    }
+
+    fn resolve_alias(&mut self, publish: &mut Publish, limits: &Limits) -> Result<(), Violation> {
+        let properties = publish.properties.as_ref();
+        match properties.and_then(|properties| properties.topic_alias) {
+            Some(alias) => self.busy().aliases.resolve(publish, alias, limits),
+            None => Ok(()),
         }
     }
 
     /// Acknowledges the wish and closes; an MQTT 5 client is told that all is well (0x00).
-    fn log_out(
-        &mut self,
-        packet_id: Option<NonZeroU16>,
-        version: Version,
-        out: &mut BytesMut,
-    ) -> Action {
-        self.acknowledge(packet_id, version, PublishAckReason::Success, out);
+    fn log_out(&mut self, packet_id: Option<NonZeroU16>, out: &mut BytesMut) -> Action {
+        self.answer(packet_id, PublishAckReason::Success, out);
         self.disconnect(DisconnectReason::Normal, out);
         Action::Close(CloseReason::ClientDisconnect {
             with_will: false,
             logout: true,
+            session_expiry_secs: None,
         })
     }
 
-    /// Answers a PUBLISH: PUBACK at QoS 1 (`packet_id` given), nothing at QoS 0.
-    /// `Some` if the session is closed by it.
+    /// Answers a PUBLISH: PUBACK at QoS 1, PUBREC at QoS 2 (`packet_id` given), nothing
+    /// at QoS 0. It may come late: what has come from the client meanwhile is answered
+    /// behind it. `Some` if the session is closed by it.
     pub fn published(
         &mut self,
         packet_id: Option<NonZeroU16>,
@@ -99,91 +133,18 @@ impl Session {
         let State::Connected(version) = self.state else {
             return None;
         };
-        let over_quota = outcome == PublishOutcome::QuotaExceeded;
-        if over_quota && version != Version::V5 && packet_id.is_some() {
+        let reason = match outcome {
+            PublishOutcome::QuotaExceeded => Some(CloseReason::QuotaExceeded),
+            PublishOutcome::Failed => Some(CloseReason::PublishFailed),
+            _ => None,
+        };
+        if reason.is_some() && version != Version::V5 && packet_id.is_some() {
             self.close();
-            return Some(CloseReason::QuotaExceeded);
+            return reason;
         }
-        self.acknowledge(packet_id, version, ack_code(outcome), out);
+        self.answer(packet_id, ack_code(outcome), out);
         None
     }
-
-    fn acknowledge(
-        &mut self,
-        packet_id: Option<NonZeroU16>,
-        version: Version,
-        reason_code: PublishAckReason,
-        out: &mut BytesMut,
-    ) {
-        let Some(packet_id) = packet_id else {
-            return;
-        };
-        match version {
-            Version::V5 => self.reply_v5(ack_text(reason_code), out, |reason_string| {
-                let properties = Vec::new();
-                let ack = v5::PublishAck {
-                    packet_id,
-                    reason_code,
-                    properties,
-                    reason_string,
-                };
-                v5::Packet::PublishAck(ack)
-            }),
-            Version::V31 | Version::V311 => {
-                Self::reply_v3(v3::Packet::PublishAck { packet_id }, out);
-            }
-        }
-    }
-}
-
-/// The rules of PUBLISH other than those about its topic name.
-fn check_publish(publish: &Publish) -> Result<(), Violation> {
-    match publish.qos {
-        QoS::ExactlyOnce => {
-            let code = DisconnectReasonCode::QosNotSupported;
-            return Err(Violation::new(code, "QoS 2"));
-        }
-        QoS::AtMostOnce if publish.dup => {
-            return Err(Violation::malformed("DUP at QoS 0")); // MQTT-3.3.1-2
-        }
-        _ => {}
-    }
-    if publish.retain {
-        let code = DisconnectReasonCode::RetainNotSupported;
-        return Err(Violation::new(code, "retained messages"));
-    }
-    publish
-        .properties
-        .as_ref()
-        .map_or(Ok(()), |properties| check_properties(publish, properties))
-}
-
-fn check_properties(publish: &Publish, properties: &PublishProperties) -> Result<(), Violation> {
-    if properties.topic_alias.is_some() {
-        // §3.3.2.3.4: we have announced that there are none.
-        return Err(Violation::new(
-            DisconnectReasonCode::TopicAliasInvalid,
-            "topic aliases",
-        ));
-    }
-    if publish.topic.is_empty() {
-        return Err(Violation::protocol("no topic name and no alias")); // §3.3.2.1
-    }
-    if !properties.subscription_ids.is_empty() {
-        return Err(Violation::protocol("subscription identifier from a client")); // MQTT-3.3.4-6
-    }
-    if properties
-        .response_topic
-        .as_ref()
-        .is_some_and(|topic| TopicName::parse(topic).is_err())
-    {
-        return Err(Violation::protocol("response topic is not valid")); // MQTT-3.3.2-14
-    }
-    properties
-        .content_type
-        .as_ref()
-        .map_or(Ok(()), |text| check_text(text))?;
-    check_user_properties(&properties.user_properties)
 }
 
 fn ack_code(outcome: PublishOutcome) -> PublishAckReason {
@@ -192,13 +153,6 @@ fn ack_code(outcome: PublishOutcome) -> PublishAckReason {
         PublishOutcome::NoMatchingSubscribers => PublishAckReason::NoMatchingSubscribers,
         PublishOutcome::NotAuthorized => PublishAckReason::NotAuthorized,
         PublishOutcome::QuotaExceeded => PublishAckReason::QuotaExceeded,
-    }
-}
-
-fn ack_text(code: PublishAckReason) -> Option<&'static str> {
-    match code {
-        PublishAckReason::NotAuthorized => Some("not authorized to publish to this topic"),
-        PublishAckReason::QuotaExceeded => Some("too many messages"),
-        _ => None,
+        PublishOutcome::Failed => PublishAckReason::ImplementationSpecificError,
     }
 }

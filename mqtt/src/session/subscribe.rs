@@ -5,7 +5,7 @@
 //! hands the request back for the answer. So the order of the entries, which
 //! the answer must keep (MQTT-3.8.4-6), is never rebuilt.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -23,6 +23,9 @@ use crate::reason::{SubscribeFailure, Violation};
 pub struct SubscribeRequest {
     /// The client's packet identifier.
     pub packet_id: NonZeroU16,
+    /// The Subscription Identifier of all its subscriptions (§3.8.2.1.2), 1 to
+    /// 268,435,455.
+    pub subscription_id: Option<NonZeroU32>,
     /// The filters in the client's order; at least one.
     pub entries: Vec<SubscribeEntry>,
 }
@@ -30,8 +33,8 @@ pub struct SubscribeRequest {
 /// One filter of a SUBSCRIBE.
 #[derive(Debug)]
 pub struct SubscribeEntry {
-    /// As the client wrote it; a valid filter if the verdict is `Ok`. It is part
-    /// of the packet's buffer: copy it to keep it.
+    /// As the client wrote it, `$share/…` included (§4.8.2); a valid filter if the
+    /// verdict is `Ok`. It is part of the packet's buffer: copy it to keep it.
     pub filter: ByteString,
     /// What is granted, or why nothing is. The caller applies the `Ok` ones and
     /// may replace one by a failure.
@@ -41,7 +44,7 @@ pub struct SubscribeEntry {
 /// The options of a subscription (§3.8.3.1), after granting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscriptionOptions {
-    /// Granted QoS: 0 or 1.
+    /// Granted QoS.
     pub qos: QoS,
     /// Not to be sent the client's own messages.
     pub no_local: bool,
@@ -60,13 +63,14 @@ impl SubscriptionOptions {
             | (self.retain_handling & 0b11) << 4
     }
 
-    /// The inverse of [`Self::to_bits`]; a QoS over 1 counts as 1.
+    /// The inverse of [`Self::to_bits`]; a QoS of 3 counts as 2, and the upper two bits
+    /// do not count.
     pub fn from_bits(bits: u8) -> Self {
         Self {
-            qos: if bits & 0b11 == 0 {
-                QoS::AtMostOnce
-            } else {
-                QoS::AtLeastOnce
+            qos: match bits & 0b11 {
+                0 => QoS::AtMostOnce,
+                1 => QoS::AtLeastOnce,
+                _ => QoS::ExactlyOnce,
             },
             no_local: bits & 1 << 2 != 0,
             retain_as_published: bits & 1 << 3 != 0,
@@ -102,10 +106,8 @@ impl Session {
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Action {
-        if subscribe.id.is_some() {
-            // §3.2.2.3.12: we have said that they are not available.
-            let code = DisconnectReasonCode::SubscriptionIdentifiersNotSupported;
-            return self.fail(Violation::new(code, "subscription identifiers"), out);
+        if let Err(violation) = check_subscribe(&subscribe, limits) {
+            return self.fail(violation, out);
         }
         let entries = subscribe
             .topic_filters
@@ -123,6 +125,7 @@ impl Session {
         let entries = entries.collect();
         Action::Subscribe(SubscribeRequest {
             packet_id: subscribe.packet_id,
+            subscription_id: subscribe.id,
             entries,
         })
     }
@@ -201,11 +204,29 @@ fn write_suback_v3(request: &SubscribeRequest, out: &mut BytesMut) {
     );
 }
 
+/// What ends the session rather than being refused filter by filter.
+fn check_subscribe(subscribe: &v5::Subscribe, limits: &Limits) -> Result<(), Violation> {
+    if subscribe.id.is_some() && !limits.subscription_ids_available {
+        // §3.2.2.3.12: we have said that they are not available.
+        let code = DisconnectReasonCode::SubscriptionIdentifiersNotSupported;
+        return Err(Violation::new(code, "subscription identifiers"));
+    }
+    let is_shared = |filter: &str| {
+        TopicFilter::parse(filter).is_ok_and(|parsed| parsed.share_group().is_some())
+    };
+    let mut entries = subscribe.topic_filters.iter();
+    if entries.any(|(filter, options)| options.no_local && is_shared(filter)) {
+        let text = "No Local on a shared subscription"; // MQTT-3.8.3-4
+        return Err(Violation::protocol(text));
+    }
+    Ok(())
+}
+
 fn judge_filter(filter: &str, limits: &Limits) -> Result<(), SubscribeFailure> {
     let Ok(parsed) = TopicFilter::parse(filter) else {
         return Err(SubscribeFailure::TopicFilterInvalid);
     };
-    if parsed.share_group().is_some() {
+    if parsed.share_group().is_some() && !limits.shared_available {
         return Err(SubscribeFailure::SharedNotSupported);
     }
     if parsed.level_count() > usize::from(limits.topic_levels_max) {
@@ -214,10 +235,10 @@ fn judge_filter(filter: &str, limits: &Limits) -> Result<(), SubscribeFailure> {
     Ok(())
 }
 
-/// QoS 2 is granted as 1 (§3.8.4 lets a server grant less).
+/// Every QoS asked for is granted.
 fn grant(options: v5::SubscriptionOptions) -> SubscriptionOptions {
     SubscriptionOptions {
-        qos: options.qos.less_value(QoS::AtLeastOnce),
+        qos: options.qos,
         no_local: options.no_local,
         retain_as_published: options.retain_as_published,
         retain_handling: options.retain_handling.into(),
@@ -225,12 +246,10 @@ fn grant(options: v5::SubscriptionOptions) -> SubscriptionOptions {
 }
 
 fn subscribe_code(verdict: Result<SubscriptionOptions, SubscribeFailure>) -> SubscribeAckReason {
-    match verdict {
-        Ok(SubscriptionOptions {
-            qos: QoS::AtMostOnce,
-            ..
-        }) => SubscribeAckReason::GrantedQos0,
-        Ok(_) => SubscribeAckReason::GrantedQos1,
+    match verdict.map(|options| options.qos) {
+        Ok(QoS::AtMostOnce) => SubscribeAckReason::GrantedQos0,
+        Ok(QoS::AtLeastOnce) => SubscribeAckReason::GrantedQos1,
+        Ok(QoS::ExactlyOnce) => SubscribeAckReason::GrantedQos2,
         Err(failure) => failure.code(),
     }
 }
@@ -250,7 +269,7 @@ mod tests {
     #[test]
     fn options_survive_their_byte() {
         for bits in 0..=0b10_1111_u8 {
-            if bits & 0b10 == 0 {
+            if bits & 0b11 != 0b11 {
                 assert_eq!(SubscriptionOptions::from_bits(bits).to_bits(), bits);
             }
         }

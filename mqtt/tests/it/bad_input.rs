@@ -305,7 +305,7 @@ fn a_frame_that_is_not_exactly_one_packet_is_malformed() {
                     out,
                     ..
                 } = &mut client;
-                let action = session.handle_frame(BytesMut::from(bytes), limits, out);
+                let action = session.handle_frame(BytesMut::from(bytes), 0, limits, out);
                 assert!(matches!(action, Action::Close(_)), "{action:?}");
             }
         }

@@ -92,13 +92,13 @@ fn connack_of_mqtt_5_announces_every_absence() {
     let expected = v5::ConnectAck {
         session_expiry_interval_secs: Some(0),
         receive_max: id(20),
-        max_qos: QoS::AtLeastOnce,
+        max_qos: QoS::ExactlyOnce,
         max_packet_size: Some(1024),
         retain_available: false,
         wildcard_subscription_available: true,
         subscription_identifiers_available: false,
         shared_subscription_available: false,
-        topic_alias_max: 0,
+        topic_alias_max: 3,
         ..v5::ConnectAck::default()
     };
     assert_eq!(connack_v5(&mut client), expected);
@@ -121,6 +121,7 @@ fn connack_of_mqtt_3_is_two_bytes() {
         let accepted = Accepted {
             assigned_client_id: None,
             session_present: true,
+            ..Default::default()
         };
         client
             .session
@@ -261,6 +262,7 @@ fn assigned_client_id_is_told_to_mqtt_5() {
     let accepted = Accepted {
         assigned_client_id: Some("auto-1"),
         session_present: false,
+        ..Default::default()
     };
     client
         .session
@@ -289,6 +291,7 @@ fn connack_fits_every_client_that_is_let_in() {
                 let accepted = Accepted {
                     assigned_client_id,
                     session_present: false,
+                    ..Default::default()
                 };
                 client
                     .session

@@ -14,9 +14,14 @@ fn own_message(topic: &str, payload: &str, qos: QoS) -> Arc<Message> {
 }
 
 fn deliver(client: &mut Client, message: &Arc<Message>, granted: QoS) -> Delivery {
-    client
-        .session
-        .deliver(message, granted, true, &client.limits, &mut client.out)
+    client.session.deliver(
+        message,
+        granted.into(),
+        true,
+        client.now_ms,
+        &client.limits,
+        &mut client.out,
+    )
 }
 
 #[test]
@@ -291,8 +296,9 @@ fn without_room_a_message_waits_and_goes_out_in_order_when_there_is() {
         let message = own_message("a", payload, QoS::AtLeastOnce);
         let outcome = client.session.deliver(
             &message,
-            QoS::AtLeastOnce,
+            QoS::AtLeastOnce.into(),
             false,
+            client.now_ms,
             &client.limits,
             &mut client.out,
         );
@@ -301,12 +307,14 @@ fn without_room_a_message_waits_and_goes_out_in_order_when_there_is() {
     assert!(client.published().is_empty(), "nothing was written");
 
     // Room for one byte lets one message out: the limit is looked at before each.
-    client.session.resume(1, &client.limits, &mut client.out);
+    client
+        .session
+        .resume(1, client.now_ms, &client.limits, &mut client.out);
     let first = client.published();
     assert_eq!(first.len(), 1);
     client
         .session
-        .resume(usize::MAX, &client.limits, &mut client.out);
+        .resume(usize::MAX, client.now_ms, &client.limits, &mut client.out);
     let payloads: Vec<_> = first
         .into_iter()
         .chain(client.published())

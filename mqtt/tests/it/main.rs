@@ -17,4 +17,5 @@ mod properties;
 mod publish;
 mod refuse;
 mod script;
+mod stored_message;
 mod subscribe;

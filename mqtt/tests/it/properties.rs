@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use mqtt::{Action, Delivery, Message, PublishOutcome, QoS, Version, whole_frame};
+use mqtt::{Action, Delivery, Inbound, Message, PublishOutcome, QoS, Version, whole_frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rmqtt_codec::types::Publish;
@@ -30,7 +30,7 @@ fn feed(client: &mut Client, mut input: BytesMut) {
                 let frame = BytesMut::from(&input.split_to(len)[..]);
                 client
                     .session
-                    .handle_frame(frame, &client.limits, &mut client.out)
+                    .handle_frame(frame, client.now_ms, &client.limits, &mut client.out)
             }
             Err(error) => Action::Close(client.session.handle_frame_error(error, &mut client.out)),
         };
@@ -54,6 +54,9 @@ fn answer(client: &mut Client, action: Action) -> bool {
         }
         Action::Subscribe(request) => session.subscribed(&request, out),
         Action::Unsubscribe(request) => session.unsubscribed(request.packet_id, &[], out),
+        Action::Acknowledged(_) | Action::Received(_) | Action::Release(_) => {
+            panic!("not a stored session: {action:?}")
+        }
         Action::Close(_) => return true,
     }
     false
@@ -65,7 +68,11 @@ fn plausible_frame() -> impl Strategy<Value = Vec<u8>> {
         Just(0x10_u8),
         Just(0x30),
         Just(0x32),
+        Just(0x34),
         Just(0x40),
+        Just(0x50),
+        Just(0x62),
+        Just(0x70),
         Just(0x82),
         Just(0xA2),
         Just(0xC0),
@@ -166,6 +173,14 @@ fn conversation(version: Version) -> BytesMut {
     bytes
 }
 
+fn any_qos() -> impl Strategy<Value = QoS> {
+    prop_oneof![
+        Just(QoS::AtMostOnce),
+        Just(QoS::AtLeastOnce),
+        Just(QoS::ExactlyOnce)
+    ]
+}
+
 fn any_text() -> impl Strategy<Value = ByteString> {
     "[a-zé/ ]{0,12}".prop_map(ByteString::from)
 }
@@ -258,9 +273,11 @@ proptest! {
         topic in "[a-z/é]{1,40}",
         payload in vec(any::<u8>(), 0..300),
         properties in any_properties(),
-        qos in prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce)],
+        qos in any_qos(),
         version in any_version(),
     ) {
+        let is_text = properties.is_utf8_payload && std::str::from_utf8(&payload).is_ok();
+        let properties = PublishProperties { is_utf8_payload: is_text, ..properties };
         let publish = Publish {
             payload: payload.into(),
             properties: Some(properties.clone()),
@@ -270,7 +287,7 @@ proptest! {
         let Action::Publish(inbound) = action else { panic!("{action:?}") };
         let mut receiver = Client::connected(version);
         let Client { session, limits, out, .. } = &mut receiver;
-        let delivery = session.deliver(&Arc::new(inbound.message), qos, true, limits, out);
+        let delivery = session.deliver(&Arc::new(inbound.message), qos.into(), true, 0, limits, out);
         prop_assert_eq!(delivery, Delivery::Sent);
         let received = receiver.published().remove(0);
         prop_assert_eq!(received.topic, publish.topic);
@@ -279,6 +296,48 @@ proptest! {
         if version == Version::V5 {
             prop_assert_eq!(received.properties, Some(properties));
         }
+    }
+
+    #[test]
+    fn a_stored_message_is_the_message(
+        topic in "[a-z/é]{1,40}",
+        payload in vec(any::<u8>(), 0..300),
+        properties in any_properties(),
+        qos in any_qos(),
+        retain in any::<bool>(),
+    ) {
+        let is_text = properties.is_utf8_payload && std::str::from_utf8(&payload).is_ok();
+        let properties = PublishProperties { is_utf8_payload: is_text, ..properties };
+        let publish = Publish {
+            payload: payload.into(),
+            properties: Some(properties),
+            retain,
+            ..message(&topic, qos)
+        };
+        let mut client = Client::connected(Version::V5);
+        client.limits.retain_available = true;
+        let action = client.publish(publish);
+        let Action::Publish(Inbound { message, .. }) = action else { panic!("{action:?}") };
+        let stored = message.encode_stored().unwrap();
+        let again = Message::decode_stored(stored.clone()).unwrap();
+        prop_assert_eq!((again.qos(), again.retain()), (qos, retain));
+        prop_assert_eq!(again.topic(), message.topic());
+        prop_assert_eq!(again.payload(), message.payload());
+        prop_assert_eq!(again.expires_at_ms(), message.expires_at_ms());
+        prop_assert_eq!(again.frame(Version::V5, qos), message.frame(Version::V5, qos));
+        prop_assert_eq!(again.encode_stored().unwrap(), stored);
+    }
+
+    #[test]
+    fn damaged_stored_messages_never_panic(
+        bytes in vec(any::<u8>(), 0..60),
+        plausible in any::<bool>(),
+    ) {
+        let mut bytes = bytes;
+        if plausible && bytes.len() > 10 {
+            (bytes[0], bytes[9], bytes[10]) = (1, 0x30, bytes.len() as u8 - 11);
+        }
+        let _ = Message::decode_stored(bytes.into());
     }
 
     #[test]
@@ -296,7 +355,7 @@ proptest! {
                     let payload = next.to_be_bytes().to_vec();
                     let message = Arc::new(Message::new("a".into(), payload.into(), QoS::AtLeastOnce));
                     let Client { session, limits, out, .. } = &mut client;
-                    match session.deliver(&message, QoS::AtLeastOnce, true, limits, out) {
+                    match session.deliver(&message, QoS::AtLeastOnce.into(), true, 0, limits, out) {
                         Delivery::Sent => prop_assert_eq!(waiting, 0),
                         Delivery::Queued => waiting += 1,
                         Delivery::QueueFull => prop_assert_eq!(waiting, 4),

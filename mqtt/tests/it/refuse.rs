@@ -1,6 +1,6 @@
 //! CONNECT that is turned away, or comes at the wrong time.
 
-use mqtt::{Action, CloseReason, QoS, Refusal, Version};
+use mqtt::{Action, CloseReason, Refusal, Version};
 use rmqtt_codec::{v3, v5};
 
 use crate::connect::{connack_v5, open, return_code};
@@ -67,69 +67,6 @@ fn refusals_have_a_code_in_each_version() {
             assert_eq!(return_code(&mut client), code_v3);
             client.assert_closed();
         }
-    }
-}
-
-#[test]
-fn a_will_is_refused_by_what_is_missing_for_it() {
-    use v5::ConnectAckReason as Code;
-    let rows = [
-        (QoS::AtMostOnce, false, Code::ImplementationSpecificError),
-        (QoS::AtLeastOnce, false, Code::ImplementationSpecificError),
-        (QoS::ExactlyOnce, false, Code::QosNotSupported),
-        (QoS::AtMostOnce, true, Code::RetainNotSupported),
-        (QoS::ExactlyOnce, true, Code::RetainNotSupported),
-    ];
-    for (qos, retain, code) in rows {
-        let will = v5::LastWill {
-            qos,
-            retain,
-            topic: "gone".into(),
-            message: "bye".into(),
-            will_delay_interval_sec: Some(5),
-            correlation_data: None,
-            message_expiry_interval: None,
-            content_type: None,
-            user_properties: Vec::new(),
-            is_utf8_payload: None,
-            response_topic: None,
-        };
-        let mut client = Client::new(Version::V5);
-        let connect = v5::Connect {
-            last_will: Some(will),
-            ..connect_v5()
-        };
-        let action = client.connect(Connect::V5(connect));
-        assert!(matches!(close_reason(action), CloseReason::Refused(_)));
-        let connack = connack_v5(&mut client);
-        assert_eq!(connack.reason_code, code);
-        assert!(
-            connack
-                .reason_string
-                .is_some_and(|text| text.contains("wills"))
-        );
-        client.assert_closed();
-    }
-    for version in V3 {
-        let (qos, retain) = (QoS::AtMostOnce, false);
-        let will = v3::LastWill {
-            qos,
-            retain,
-            topic: "gone".into(),
-            message: "bye".into(),
-        };
-        let mut client = Client::new(version);
-        let connect = v3::Connect {
-            last_will: Some(will),
-            ..connect_v3(version)
-        };
-        let action = client.connect(Connect::V3(connect));
-        assert!(matches!(close_reason(action), CloseReason::Refused(_)));
-        assert_eq!(
-            return_code(&mut client),
-            v3::ConnectAckReason::ServiceUnavailable
-        );
-        client.assert_closed();
     }
 }
 

@@ -22,6 +22,12 @@ pub(crate) fn limits() -> Limits {
         inflight_max: 3,
         queue_messages_max: 4,
         queue_bytes_max: 400,
+        topic_alias_max: 3,
+        topic_alias_sent_max: 2,
+        session_expiry_secs_max: 0,
+        retain_available: false,
+        shared_available: false,
+        subscription_ids_available: false,
         filters_per_packet_max: 5,
     }
 }
@@ -31,6 +37,8 @@ pub(crate) struct Client {
     pub(crate) session: Session,
     pub(crate) limits: Limits,
     pub(crate) out: BytesMut,
+    /// Time by hand: Unix time in milliseconds.
+    pub(crate) now_ms: u64,
     version: Version,
 }
 
@@ -40,6 +48,7 @@ impl Client {
             session: Session::new(),
             limits: limits(),
             out: BytesMut::new(),
+            now_ms: 1_800_000_000_000,
             version,
         }
     }
@@ -66,11 +75,11 @@ impl Client {
     }
 
     pub(crate) fn accept(&mut self) {
-        let accepted = Accepted {
-            assigned_client_id: None,
-            session_present: false,
-        };
-        self.session.accept(&accepted, &self.limits, &mut self.out);
+        self.accept_as(&Accepted::default());
+    }
+
+    pub(crate) fn accept_as(&mut self, accepted: &Accepted<'_>) {
+        self.session.accept(accepted, &self.limits, &mut self.out);
     }
 
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> Action {
@@ -79,8 +88,9 @@ impl Client {
             Ok(Some(bytes.len())),
             "one packet"
         );
+        let frame = BytesMut::from(bytes);
         self.session
-            .handle_frame(BytesMut::from(bytes), &self.limits, &mut self.out)
+            .handle_frame(frame, self.now_ms, &self.limits, &mut self.out)
     }
 
     pub(crate) fn send_v3(&mut self, packet: v3::Packet) -> Action {

@@ -50,7 +50,7 @@ fn suback_v5(client: &mut Client) -> v5::SubscribeAck {
 const FILTERS: &[(&str, QoS, Code)] = &[
     ("a/+/#", QoS::AtMostOnce, Code::GrantedQos0),
     ("b", QoS::AtLeastOnce, Code::GrantedQos1),
-    ("c", QoS::ExactlyOnce, Code::GrantedQos1),
+    ("c", QoS::ExactlyOnce, Code::GrantedQos2),
     ("a/#/b", QoS::AtLeastOnce, Code::TopicFilterInvalid),
     ("a+", QoS::AtLeastOnce, Code::TopicFilterInvalid),
 ];
@@ -150,7 +150,7 @@ fn mqtt_5_options_reach_the_caller() {
         panic!("{action:?}")
     };
     let expected = SubscriptionOptions {
-        qos: QoS::AtLeastOnce,
+        qos: QoS::ExactlyOnce,
         no_local: true,
         retain_as_published: true,
         retain_handling: 2,

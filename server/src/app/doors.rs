@@ -78,6 +78,12 @@ pub(super) fn limits(settings: &MqttConfig) -> mqtt::Limits {
         queue_messages_max: narrow(settings.queue_messages_max),
         queue_bytes_max: narrow(settings.queue_bytes_max),
         filters_per_packet_max: narrow(settings.filters_per_packet_max),
+        topic_alias_max: settings.topic_alias_max,
+        topic_alias_sent_max: settings.topic_alias_sent_max,
+        session_expiry_secs_max: 0,
+        retain_available: false,
+        shared_available: false,
+        subscription_ids_available: false,
     }
 }
 

@@ -27,6 +27,10 @@ pub struct MqttConfig {
     pub queue_bytes_max: usize,
     /// Unsent bytes of one connection.
     pub outbound_bytes_max: usize,
+    /// Topic aliases of one client; 0 is none.
+    pub topic_alias_max: u16,
+    /// Topic aliases sent to one client; 0 is none.
+    pub topic_alias_sent_max: u16,
     /// Filters in one SUBSCRIBE or UNSUBSCRIBE.
     pub filters_per_packet_max: usize,
     /// Subscriptions of one session.
@@ -58,6 +62,8 @@ impl Default for MqttConfig {
             queue_messages_max: 1000,
             queue_bytes_max: 1_048_576,
             outbound_bytes_max: 1_048_576,
+            topic_alias_max: 10,
+            topic_alias_sent_max: 10,
             filters_per_packet_max: 100,
             subscriptions_per_session_max: 1000,
             connections_max: 1_000_000,

@@ -83,7 +83,7 @@ fn the_default_file_has_every_key_of_the_configuration() {
 #[test]
 fn every_key_of_the_default_file_has_a_comment() {
     let settings = default_settings();
-    assert_eq!(settings.len(), 59);
+    assert_eq!(settings.len(), 61);
     for (key, _, commented) in settings {
         assert!(commented, "{key} has no comment");
     }

@@ -19,14 +19,17 @@ use crate::lifecycle::Client;
 impl Worker {
     pub(super) fn handle_packet(&mut self, key: usize, packet: BytesMut) -> Flow {
         let house = Arc::clone(&self.house);
-        let now = self.now;
+        let (now, now_ms) = (self.now, self.now_ms);
         let Some((connection, mut pending)) = self.pending_of(key) else {
             return Flow::Ended;
         };
-        let action =
-            connection
-                .session
-                .handle_frame(packet, &house.shared.limits, &mut pending.output);
+        let limits = &house.shared.limits;
+        let session = &mut connection.session;
+        let action = session.handle_frame(packet, now_ms, limits, &mut pending.output);
+        for discarded in session.take_discarded() {
+            let reason = discarded.reason.as_str();
+            house.shared.metrics.drop_messages(reason, 1);
+        }
         if connection.online.is_some() {
             connection.active_at = now;
         }
@@ -48,6 +51,8 @@ impl Worker {
             Action::Publish(inbound) => self.publish(key, inbound),
             Action::Subscribe(request) => self.subscribe(key, request),
             Action::Unsubscribe(request) => self.unsubscribe(key, &request),
+            // No session is accepted as a stored one.
+            Action::Acknowledged(_) | Action::Received(_) | Action::Release(_) => Flow::Open,
             Action::Close(reason) => self.finish(key, &reason),
         }
     }
@@ -111,7 +116,7 @@ impl Worker {
         let assigned = pending.assigned.take();
         let accepted = Accepted {
             assigned_client_id: assigned.as_deref(),
-            session_present: false,
+            ..Accepted::default()
         };
         found
             .session
@@ -207,13 +212,19 @@ impl Worker {
 
     /// The session a connection carries. None if it was ended from elsewhere while packets of it
     /// were still being read.
-    fn online(&self, key: usize) -> Option<(Arc<Org>, SessionRef)> {
+    pub(super) fn online(&self, key: usize) -> Option<(Arc<Org>, SessionRef)> {
         let online = self.connections.get(key)?.online.as_ref()?;
         Some((Arc::clone(&online.org), online.session))
     }
 
     /// The session has said that it is over.
     fn finish(&mut self, key: usize, reason: &CloseReason) -> Flow {
+        if let CloseReason::ClientDisconnect {
+            with_will: false, ..
+        } = reason
+        {
+            self.forget_will(key); // MQTT-3.14.4-3
+        }
         let reason = match reason {
             CloseReason::ClientDisconnect { logout: true, .. } => EndReason::LoggedOut,
             CloseReason::ClientDisconnect { .. } => EndReason::ClientDisconnect,

@@ -26,6 +26,7 @@ impl Worker {
             .get_mut(key)
             .and_then(|connection| connection.online.take());
         if let Some(online) = online {
+            self.leave_will(key, &online.org, online.session);
             self.house
                 .shared
                 .lifecycle
@@ -41,6 +42,8 @@ impl Worker {
             if let Some(pending) = connection.pending.take() {
                 self.keep_spare(pending);
             }
+            // Of one that never came online: another connection gets this place.
+            self.forget_will(key);
             self.house.shared.metrics.connections_closed.inc();
             self.house.connection_count.fetch_sub(1, Ordering::Relaxed);
         }
@@ -68,7 +71,9 @@ impl Worker {
         if !found.carries(session) {
             return;
         }
-        found.online = None;
+        if let Some(online) = found.online.take() {
+            self.leave_will(key, &online.org, online.session);
+        }
         self.with_output(key, |session, out| session.disconnect(why, out));
         self.linger(key);
     }
@@ -141,6 +146,13 @@ impl Worker {
     /// journal after all event loops have finished.
     pub(super) fn send_everybody_away(&mut self) {
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in &keys {
+            if let Some((org, session)) = self.online(*key) {
+                self.leave_will(*key, &org, session);
+            }
+        }
+        // While those whom they reach still have their connections.
+        self.publish_wills();
         for key in keys {
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.online = None;

@@ -119,6 +119,7 @@ impl Worker {
         });
         pending.assigned = assigned;
         self.put_back(key, pending);
+        self.keep_will(key, request.will.as_deref());
         if asked.is_err() {
             house.shared.metrics.refuse("busy");
             self.refuse(key, Refusal::ServerBusy, "too many clients are connecting");

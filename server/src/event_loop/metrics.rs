@@ -26,6 +26,8 @@ pub struct MqttMetrics {
     pub sessions_ended: Family<ReasonLabel, Counter>,
     /// Application messages received from clients.
     pub messages_received: Counter,
+    /// Wills published.
+    pub wills_published: Counter,
     /// Application messages sent, or queued to be sent, to subscribers.
     pub messages_delivered: Counter,
     /// Application messages not delivered to a subscriber, by reason.
@@ -80,6 +82,11 @@ impl MqttMetrics {
                 "messages_received",
                 "Application messages received",
                 &metrics.messages_received,
+            ),
+            (
+                "wills_published",
+                "Wills published",
+                &metrics.wills_published,
             ),
             (
                 "messages_delivered",

@@ -50,8 +50,10 @@ impl Worker {
             house.shared.metrics.drop_messages("slow_reader", 1);
             return true;
         }
+        let now_ms = self.now_ms;
         let outcome = self.with_output(key, |session, out| {
-            session.deliver(message, delivery.qos, has_room, &house.shared.limits, out)
+            let limits = &house.shared.limits;
+            session.deliver(message, delivery.qos.into(), has_room, now_ms, limits, out)
         });
         match outcome {
             None => {}
@@ -98,6 +100,7 @@ impl Worker {
     fn after_all_written(&mut self, key: usize) {
         self.watch_for_room(key, false);
         let house = Arc::clone(&self.house);
+        let now_ms = self.now_ms;
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -110,9 +113,12 @@ impl Worker {
         };
         // Messages may have waited in the session for the socket to take bytes again.
         let room = house.shared.settings.outbound_bytes_max;
-        connection
-            .session
-            .resume(room, &house.shared.limits, &mut pending.output);
+        let session = &mut connection.session;
+        session.resume(room, now_ms, &house.shared.limits, &mut pending.output);
+        for discarded in session.take_discarded() {
+            let reason = discarded.reason.as_str();
+            house.shared.metrics.drop_messages(reason, 1);
+        }
         let has_output = pending.unsent() > 0;
         self.put_back(key, pending);
         if has_output {

@@ -1,10 +1,12 @@
 //! The loop: wait for events, serve the connections they are about, read the mail, sweep, flush.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
@@ -13,6 +15,8 @@ use super::connection::{Connection, Online, Pending, Tick};
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
 use super::routing::{Parcel, Routes};
+use super::wills::DueWill;
+use crate::clock::unix_ms;
 
 /// Listeners have the tokens just below [`MAIL`].
 const LISTENERS_FROM: usize = usize::MAX - 64;
@@ -40,10 +44,16 @@ pub(super) struct Worker {
     last_ticket: u32,
     started: Instant,
     pub(super) now: Tick,
+    /// Unix time in milliseconds: messages expire by it.
+    pub(super) now_ms: u64,
     pub(super) read_buffer: Box<[u8]>,
     pub(super) routes: Routes,
     /// What is for the connections of other loops, by loop: posted before the next poll.
     pub(super) outboxes: Box<[Parcel]>,
+    /// Wills by connection, as stored messages.
+    pub(super) wills: HashMap<u32, Bytes>,
+    /// Wills to publish before the next flush.
+    pub(super) due_wills: Vec<DueWill>,
     /// Connections with output to flush before the next poll.
     pub(super) dirty: Vec<u32>,
     /// Connections that had more to read than is fair at once.
@@ -82,9 +92,12 @@ impl Worker {
             last_ticket: 0,
             started: Instant::now(),
             now: Tick(0),
+            now_ms: unix_ms(),
             read_buffer: vec![0; READ_BYTES].into(),
             routes: Routes::default(),
             outboxes,
+            wills: HashMap::new(),
+            due_wills: Vec::new(),
             dirty: Vec::new(),
             unread: Vec::new(),
             spares: Vec::new(),
@@ -114,14 +127,25 @@ impl Worker {
             }
             self.read_on();
             self.sweep();
+            self.settle();
+        }
+    }
+
+    /// Posts and sends what is to be sent. That may end sessions, whose wills are published.
+    fn settle(&mut self) {
+        loop {
             self.post_outboxes();
             self.flush_dirty();
+            if !self.publish_wills() {
+                return;
+            }
         }
     }
 
     fn tick(&mut self) {
         let tenths = self.started.elapsed().as_millis() / 100;
         self.now = Tick(tenths as u32);
+        self.now_ms = unix_ms();
         if self.doors_again {
             self.doors_again = false;
             for number in 0..self.doors.len() {

@@ -10,8 +10,10 @@ use rmqtt_codec::v3;
 use rmqtt_codec::v5::{self, ConnectAckReason};
 
 use super::Version;
+use super::will::{self, Will};
 use crate::frame::variable_length;
 use crate::packet::{body_offset, check_text, check_user_properties, decode_v3, decode_v5};
+use crate::properties::{self, PACKET_BYTES_MAX, RECEIVE_MAX};
 use crate::reason::{CloseReason, Violation};
 
 /// Why there is no CONNECT to decide about, and how to say so.
@@ -29,13 +31,20 @@ const FLAG_WILL: u8 = 0b0000_0100;
 const FLAGS_OF_WILL: u8 = 0b0011_1000;
 
 /// Decodes the first packet of a connection. `frame` must be exactly one packet.
-pub(super) fn decode(mut frame: BytesMut) -> Result<(Version, v5::Connect), ConnectError> {
+pub(super) fn decode(
+    mut frame: BytesMut,
+    now_ms: u64,
+) -> Result<(Version, v5::Connect, Option<Box<Will>>), ConnectError> {
     let greeting = Greeting::read(&frame)?;
     let version = greeting.version;
     // An empty client id without clean start is legal in MQTT 5 (§3.1.3.1: the
     // server assigns one) and has a return code in MQTT 3; the codec refuses the
     // packet in both. So it sees the bit set, and the real one is put back below.
     frame[greeting.flags_at] |= FLAG_CLEAN_START;
+    greeting
+        .check_zeros(&frame)
+        .map_err(|violation| answer(violation, version))?;
+    let expires_at_once = greeting.mend_will_expiry(&mut frame);
     let connect = match version {
         Version::V5 => decode_connect_v5(frame),
         Version::V31 | Version::V311 => decode_connect_v3(frame),
@@ -44,7 +53,16 @@ pub(super) fn decode(mut frame: BytesMut) -> Result<(Version, v5::Connect), Conn
     connect.clean_start = greeting.flags & FLAG_CLEAN_START != 0;
     check(&greeting, &connect).map_err(|violation| answer(violation, version))?;
     check_client_id_v3(version, &connect)?;
-    Ok((version, connect))
+    if version != Version::V5 && !connect.clean_start {
+        // 3.1.1 §3.1.2.4: such a session has no end of its own.
+        connect.session_expiry_interval_secs = u32::MAX;
+    }
+    let will = connect.last_will.take();
+    let will = will.map(|will| will::from_connect(will, expires_at_once, now_ms));
+    let will = will
+        .transpose()
+        .map_err(|violation| answer(violation, version))?;
+    Ok((version, connect, will.map(Box::new)))
 }
 
 /// MQTT 5 is told what is wrong; MQTT 3 has no code for it.
@@ -75,17 +93,20 @@ fn check(greeting: &Greeting, connect: &v5::Connect) -> Result<(), Violation> {
     check_end(greeting, connect)
 }
 
-/// The codec does not look behind the last field. A CONNECT with a will is
-/// refused whole for now, so its will needs no measuring.
+/// The codec does not look behind the last field.
 fn check_end(greeting: &Greeting, connect: &v5::Connect) -> Result<(), Violation> {
+    let will = connect.last_will.as_ref();
     let fields = [
         Some(connect.client_id.len()),
+        will.map(|will| will.topic.len()),
+        will.map(|will| will.message.len()),
         connect.username.as_ref().map(|username| username.len()),
         connect.password.as_ref().map(|password| password.len()),
     ];
     let payload_len: usize = fields.iter().flatten().map(|len| 2 + len).sum();
-    let expected = greeting.header_len() + greeting.properties_len + payload_len;
-    if connect.last_will.is_none() && expected != greeting.body_len {
+    let properties_len = greeting.properties_len + greeting.will_properties_len;
+    let expected = greeting.header_len() + properties_len + payload_len;
+    if expected != greeting.body_len {
         return Err(Violation::malformed("bytes after the end of the packet"));
     }
     Ok(())
@@ -114,9 +135,12 @@ struct Greeting {
     version: Version,
     flags: u8,
     flags_at: usize,
+    body_at: usize,
     body_len: usize,
     /// The properties with their length field; MQTT 3: 0.
     properties_len: usize,
+    /// The will's properties likewise; without a will: 0.
+    will_properties_len: usize,
 }
 
 impl Greeting {
@@ -144,19 +168,53 @@ impl Greeting {
             (3..=5, _) => return Err(silent("protocol name of another level")),
             _ => return Err(unacceptable_level()),
         };
-        let properties_len = if version == Version::V5 {
-            properties_len(body)
-        } else {
-            0
-        };
-        let flags_at = body_at + name_len + 1;
-        Ok(Self {
+        let mut greeting = Self {
             version,
             flags,
-            flags_at,
+            flags_at: body_at + name_len + 1,
+            body_at,
             body_len: body.len(),
-            properties_len,
-        })
+            properties_len: 0,
+            will_properties_len: 0,
+        };
+        if version == Version::V5 {
+            greeting.properties_len = properties_len(body, greeting.header_len());
+        }
+        if version == Version::V5 && flags & FLAG_WILL != 0 {
+            let at = greeting.will_properties_at(frame) - body_at;
+            greeting.will_properties_len = properties_len(body, at);
+        }
+        Ok(greeting)
+    }
+
+    /// Where the length of the will's properties stands: behind the client id.
+    fn will_properties_at(&self, frame: &[u8]) -> usize {
+        let client_id_at = self.body_at + self.header_len() + self.properties_len;
+        let client_id = frame.get(client_id_at..).and_then(properties::text_len);
+        client_id_at + client_id.unwrap_or_default()
+    }
+
+    /// Zeros that are protocol errors, while the codec takes them for malformed
+    /// (§3.1.2.11.3, §3.1.2.11.4).
+    fn check_zeros(&self, frame: &[u8]) -> Result<(), Violation> {
+        let at = self.body_at + self.header_len();
+        if self.version != Version::V5 {
+            return Ok(());
+        }
+        if properties::is_zero(frame, at, RECEIVE_MAX, 2) {
+            return Err(Violation::protocol("Receive Maximum is 0"));
+        }
+        if properties::is_zero(frame, at, PACKET_BYTES_MAX, 4) {
+            return Err(Violation::protocol("Maximum Packet Size is 0"));
+        }
+        Ok(())
+    }
+
+    fn mend_will_expiry(&self, frame: &mut [u8]) -> bool {
+        self.will_properties_len > 0 && {
+            let at = self.will_properties_at(frame);
+            properties::mend_zero_expiry(frame, at)
+        }
     }
 
     /// Bytes of name, level, flags and keep alive.
@@ -172,11 +230,11 @@ fn unacceptable_level() -> ConnectError {
     ConnectError::ReturnCode(Version::V311, code, "unacceptable protocol level")
 }
 
-/// Bytes of the properties of a body of MQTT 5 whose length the codec will check.
-fn properties_len(body: &[u8]) -> usize {
-    let length = variable_length(body.get(10..).unwrap_or_default());
+/// Bytes of properties, with their length field at `at`, which the codec will check.
+fn properties_len(body: &[u8], at: usize) -> usize {
+    let length = variable_length(body.get(at..).unwrap_or_default());
     length.ok().flatten().map_or(0, |length| {
-        usize::from(length.width) + usize::try_from(length.value).unwrap_or(usize::MAX / 2)
+        usize::from(length.width) + usize::try_from(length.value).unwrap_or(usize::MAX / 4)
     })
 }
 

@@ -39,6 +39,12 @@ impl Ending {
                 queue_messages_max: 1,
                 queue_bytes_max: 1,
                 filters_per_packet_max: 1,
+                topic_alias_max: 0,
+                topic_alias_sent_max: 0,
+                session_expiry_secs_max: 0,
+                retain_available: false,
+                shared_available: false,
+                subscription_ids_available: false,
             },
             settings: Settings {
                 connect_timeout_secs: 1,

@@ -95,6 +95,16 @@ fn rules(config: &Config) -> Vec<Rule> {
             kib..=gib,
         ),
         (
+            "mqtt.topic_alias_max",
+            mqtt.topic_alias_max.into(),
+            0..=65_535,
+        ),
+        (
+            "mqtt.topic_alias_sent_max",
+            mqtt.topic_alias_sent_max.into(),
+            0..=65_535,
+        ),
+        (
             "mqtt.filters_per_packet_max",
             mqtt.filters_per_packet_max as u64,
             1..=65_535,
