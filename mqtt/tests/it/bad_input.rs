@@ -6,6 +6,7 @@ use rmqtt_codec::v5::{self, ConnectAckReason, DisconnectReasonCode as Code};
 
 use crate::script::*;
 
+// MQTT-3.1.0-1, MQTT-3.1.2-12
 #[test]
 fn a_first_packet_other_than_connect_closes_in_silence() {
     let rows: [&[u8]; 6] = [
@@ -28,6 +29,7 @@ fn a_first_packet_other_than_connect_closes_in_silence() {
     }
 }
 
+// MQTT-3.1.2-1, MQTT-3.1.2-2
 #[test]
 fn protocol_name_and_level_must_belong_together() {
     // name, level, reply
@@ -40,7 +42,11 @@ fn protocol_name_and_level_must_belong_together() {
         (b"\0\x06MQIsdp", 4, b""),
         (b"\0\x06MQIsdp", 5, b""),
         (b"\0\x04MQTT", 0, b"\x20\x02\x00\x01"),
-        (b"\0\x04MQTT", 6, b"\x20\x02\x00\x01"),
+        (
+            b"\0\x04MQTT",
+            6,
+            b"\x20\x22\x00\x84\x1F\x1F\x00\x1Cunsupported protocol version",
+        ),
         (b"\0\x04MQTT", 0x84, b"\x20\x02\x00\x01"),
         (b"\0\x06MQIsdp", 2, b"\x20\x02\x00\x01"),
         (b"\0\x06MQIsdp", 0x83, b"\x20\x02\x00\x01"),
@@ -75,6 +81,7 @@ fn altered(version: Version, alter: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     bytes
 }
 
+// MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-3.1.2-3, MQTT-3.1.2-7, MQTT-3.1.2-8, MQTT-3.1.2-13, MQTT-3.1.4-1
 #[test]
 fn a_malformed_connect_is_answered_to_mqtt_5_only() {
     let flags_at = |version| if version == Version::V31 { 9 } else { 7 };
@@ -125,6 +132,7 @@ fn a_malformed_connect_is_answered_to_mqtt_5_only() {
     }
 }
 
+// MQTT-3.1.2-16, MQTT-3.1.2-18, MQTT-3.1.2-19
 #[test]
 fn a_password_without_user_name_is_for_mqtt_5_only() {
     for version in ALL {
@@ -143,6 +151,7 @@ fn a_password_without_user_name_is_for_mqtt_5_only() {
     }
 }
 
+// MQTT-1.5.4-2, MQTT-3.1.3-12
 #[test]
 fn nul_in_a_user_name_is_malformed() {
     for version in ALL {
@@ -156,6 +165,7 @@ fn nul_in_a_user_name_is_malformed() {
     }
 }
 
+// MQTT-4.13.1-1
 #[test]
 fn a_packet_over_the_limit_ends_the_session() {
     for version in ALL {
@@ -190,6 +200,8 @@ fn bytes_that_are_no_packet_end_the_session() {
     client.assert_closed();
 }
 
+// MQTT-1.5.4-1, MQTT-1.5.5-1, MQTT-1.5.7-1, MQTT-2.1.3-1, MQTT-2.2.2-1, MQTT-3.3.1-4, MQTT-3.3.2-1,
+// MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.8.3-5, MQTT-3.10.1-1, MQTT-3.14.1-1, MQTT-3.14.2-1, MQTT-4.13.1-1
 #[test]
 fn malformed_packets_end_the_session() {
     let everywhere: &[(&str, &[u8])] = &[
@@ -204,6 +216,13 @@ fn malformed_packets_end_the_session() {
         ("PUBACK with flags", b"\x41\x02\x00\x01"),
         ("PUBACK of 0", b"\x40\x02\x00\x00"),
         ("PUBACK cut short", b"\x40\x01\x00"),
+        ("PUBREC with flags", b"\x51\x02\x00\x01"),
+        ("PUBREC of 0", b"\x50\x02\x00\x00"),
+        ("PUBREL without its flags", b"\x60\x02\x00\x01"),
+        ("PUBREL with others", b"\x63\x02\x00\x01"),
+        ("PUBREL of 0", b"\x62\x02\x00\x00"),
+        ("PUBCOMP with flags", b"\x72\x02\x00\x01"),
+        ("PUBCOMP cut short", b"\x70\x00"),
         ("PUBLISH without a name", b"\x30\x00"),
         ("PUBLISH with a name cut short", b"\x30\x03\x00\x05a"),
         (
@@ -240,6 +259,12 @@ fn malformed_packets_end_the_session() {
         ("length padded", b"\xC0\x80\x00"),
         ("DISCONNECT with more", b"\xE0\x03\x00\x00\x00"),
         ("DISCONNECT with an unknown reason", b"\xE0\x01\x01"),
+        ("PUBACK with an unknown reason", b"\x40\x03\x00\x01\x01"),
+        ("PUBREL with a reason of PUBREC", b"\x62\x03\x00\x01\x10"),
+        (
+            "PUBREC with NUL in its reason",
+            b"\x50\x08\x00\x01\x80\x04\x1F\x00\x01\x00",
+        ),
         (
             "SUBSCRIBE with reserved bits",
             b"\x82\x07\x00\x09\x00\x00\x01a\x40",
@@ -280,12 +305,58 @@ fn malformed_packets_end_the_session() {
     }
 }
 
+// MQTT-3.8.3-2, MQTT-3.8.3-3, MQTT-3.10.3-2
 #[test]
 fn mqtt_5_requests_without_filters_are_protocol_errors() {
     for bytes in [&b"\x82\x03\x00\x09\x00"[..], b"\xA2\x03\x00\x09\x00"] {
         let mut client = Client::connected(Version::V5);
         let action = client.send_raw(bytes);
         client.assert_thrown_out(&action, Code::ProtocolError);
+    }
+}
+
+// MQTT-3.3.2-7, MQTT-3.3.2-8
+#[test]
+fn zeros_that_mqtt_5_forbids_have_their_own_codes() {
+    let rows: [(&str, &[u8], Code); 3] = [
+        (
+            "topic alias",
+            b"\x30\x07\x00\x01a\x03\x23\x00\x00",
+            Code::TopicAliasInvalid,
+        ),
+        (
+            "topic alias behind others",
+            b"\x32\x0B\x00\x01a\x00\x01\x05\x01\x01\x23\x00\x00",
+            Code::TopicAliasInvalid,
+        ),
+        (
+            "subscription identifier",
+            b"\x82\x09\x00\x09\x02\x0B\x00\x00\x01a\x00",
+            Code::ProtocolError,
+        ),
+    ];
+    for (name, bytes, code) in rows {
+        let mut client = Client::connected(Version::V5);
+        let action = client.send_raw(bytes);
+        assert!(matches!(action, Action::Close(_)), "{name}: {action:?}");
+        client.assert_thrown_out(&action, code);
+    }
+    for (name, property) in [
+        ("Receive Maximum", &b"\x03\x21\x00\x00"[..]),
+        ("Maximum Packet Size", b"\x05\x27\x00\x00\x00\x00"),
+    ] {
+        let bytes = altered(Version::V5, |body| {
+            body.splice(10..11, property.iter().copied());
+        });
+        let mut client = Client::new(Version::V5);
+        let _ = client.send_raw(&bytes);
+        let replies = client.replies_v5();
+        let [v5::Packet::ConnectAck(connack)] = &replies[..] else {
+            panic!("{name}: {replies:?}")
+        };
+        let code = connack.reason_code;
+        assert_eq!(code, ConnectAckReason::ProtocolError, "{name}");
+        client.assert_closed();
     }
 }
 

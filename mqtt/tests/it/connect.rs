@@ -31,6 +31,7 @@ pub(crate) fn return_code(client: &mut Client) -> v3::ConnectAckReason {
     }
 }
 
+// MQTT-3.1.2-17, MQTT-3.1.2-19, MQTT-3.1.3-12
 #[test]
 fn request_carries_what_the_client_said() {
     for version in ALL {
@@ -80,6 +81,7 @@ fn mqtt_5_user_properties_and_session_expiry_reach_the_caller() {
     assert_eq!(values, ["iOS", "Android"]);
 }
 
+// MQTT-3.1.4-5, MQTT-3.2.0-1, MQTT-3.2.2-8
 #[test]
 fn connack_of_mqtt_5_announces_every_absence() {
     let mut client = Client::new(Version::V5);
@@ -105,6 +107,54 @@ fn connack_of_mqtt_5_announces_every_absence() {
     assert!(client.session.is_connected());
 }
 
+// MQTT-3.2.2-8
+#[test]
+fn connack_of_mqtt_5_follows_the_limits() {
+    let mut client = Client::new(Version::V5);
+    client.limits.retain_available = true;
+    client.limits.shared_available = true;
+    client.limits.subscription_ids_available = true;
+    client.limits.topic_alias_max = 0;
+    open(client.connect(connect_of(Version::V5)));
+    client.accept();
+    let expected = v5::ConnectAck {
+        receive_max: id(20),
+        max_packet_size: Some(1024),
+        ..v5::ConnectAck::default()
+    };
+    assert_eq!(connack_v5(&mut client), expected);
+}
+
+// MQTT-3.1.2-28
+#[test]
+fn response_information_is_never_returned() {
+    for request_response_info in [true, false] {
+        let mut client = Client::new(Version::V5);
+        let connect = v5::Connect {
+            request_response_info,
+            ..connect_v5()
+        };
+        open(client.connect(Connect::V5(connect)));
+        client.accept();
+        assert_eq!(connack_v5(&mut client).response_info, None);
+    }
+}
+
+// MQTT-3.1.3-3
+#[test]
+fn any_client_id_is_let_through_to_the_caller() {
+    for version in ALL {
+        for client_id in ["a", "0123456789abcdefghijABC", &"é/+#".repeat(50)] {
+            let connect = match connect_of(version) {
+                Connect::V3(connect) => Connect::V3(connect.client_id(client_id)),
+                Connect::V5(connect) => Connect::V5(connect.client_id(client_id)),
+            };
+            let request = open(Client::new(version).connect(connect));
+            assert_eq!(request.client_id, client_id);
+        }
+    }
+}
+
 #[test]
 fn session_expiry_is_not_mentioned_to_a_client_that_did_not_ask() {
     let mut client = Client::new(Version::V5);
@@ -113,6 +163,7 @@ fn session_expiry_is_not_mentioned_to_a_client_that_did_not_ask() {
     assert_eq!(connack_v5(&mut client).session_expiry_interval_secs, None);
 }
 
+// MQTT-3.2.2-1
 #[test]
 fn connack_of_mqtt_3_is_two_bytes() {
     for (version, flags) in [(Version::V31, 0), (Version::V311, 1)] {
@@ -130,6 +181,7 @@ fn connack_of_mqtt_3_is_two_bytes() {
     }
 }
 
+// MQTT-3.1.2-11, MQTT-3.1.2-21, MQTT-3.1.2-22, MQTT-3.2.2-22
 #[test]
 fn keep_alive_is_capped_for_mqtt_5_only() {
     let rows = [
@@ -191,6 +243,7 @@ fn without_a_cap_the_client_chooses_its_keep_alive() {
     assert_eq!(client.session.silent_secs_max(), None);
 }
 
+// MQTT-3.1.3-4, MQTT-3.1.3-5, MQTT-3.1.3-6, MQTT-3.1.3-8
 #[test]
 fn empty_client_id_is_assigned_where_the_version_allows() {
     let rows = [
@@ -255,6 +308,7 @@ fn clean_start_is_reported_as_sent() {
     }
 }
 
+// MQTT-3.1.3-7
 #[test]
 fn assigned_client_id_is_told_to_mqtt_5() {
     let mut client = Client::new(Version::V5);
@@ -273,6 +327,7 @@ fn assigned_client_id_is_told_to_mqtt_5() {
     );
 }
 
+// MQTT-3.2.2-16, MQTT-3.2.2-19
 #[test]
 fn connack_fits_every_client_that_is_let_in() {
     let longest = "x".repeat(ASSIGNED_CLIENT_ID_BYTES_MAX);

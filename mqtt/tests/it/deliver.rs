@@ -9,10 +9,6 @@ use rmqtt_codec::v5::{self, PublishProperties};
 
 use crate::script::*;
 
-fn own_message(topic: &str, payload: &str, qos: QoS) -> Arc<Message> {
-    Arc::new(Message::new(topic.into(), payload.to_owned().into(), qos))
-}
-
 fn deliver(client: &mut Client, message: &Arc<Message>, granted: QoS) -> Delivery {
     client.session.deliver(
         message,
@@ -24,11 +20,21 @@ fn deliver(client: &mut Client, message: &Arc<Message>, granted: QoS) -> Deliver
     )
 }
 
+// MQTT-3.8.4-8, MQTT-4.3.1-1, MQTT-4.3.2-2, MQTT-4.3.3-2, MQTT-3.3.1-3, MQTT-3.3.2-3
 #[test]
 fn a_message_is_sent_at_the_lower_qos() {
-    use QoS::{AtLeastOnce as One, AtMostOnce as Zero};
+    use QoS::{AtLeastOnce as One, AtMostOnce as Zero, ExactlyOnce as Two};
+    let rows = [
+        (Zero, Two, Zero),
+        (One, Zero, Zero),
+        (One, One, One),
+        (One, Two, One),
+        (Two, Zero, Zero),
+        (Two, One, One),
+        (Two, Two, Two),
+    ];
     for version in ALL {
-        for (published, granted, sent) in [(Zero, One, Zero), (One, Zero, Zero), (One, One, One)] {
+        for (published, granted, sent) in rows {
             let mut client = Client::connected(version);
             let message = own_message("a/b", "hello", published);
             assert_eq!(deliver(&mut client, &message, granted), Delivery::Sent);
@@ -43,11 +49,12 @@ fn a_message_is_sent_at_the_lower_qos() {
                 (publish.qos, publish.dup, publish.retain),
                 (sent, false, false)
             );
-            assert_eq!(publish.packet_id.is_some(), sent == One);
+            assert_eq!(publish.packet_id.is_some(), sent != Zero);
         }
     }
 }
 
+// MQTT-3.3.2-4, MQTT-3.3.2-15, MQTT-3.3.2-16, MQTT-3.3.2-17, MQTT-3.3.2-18, MQTT-3.3.2-20
 #[test]
 fn application_properties_pass_on_unaltered() {
     let properties = PublishProperties {
@@ -96,6 +103,7 @@ fn a_message_is_encoded_once_per_form() {
     assert_ne!(message.frame(Version::V5, QoS::AtMostOnce).as_ptr(), first);
 }
 
+// MQTT-4.7.3-3
 #[test]
 fn a_message_that_has_no_packet_is_dropped() {
     let message = own_message(&"t".repeat(65_536), "x", QoS::AtMostOnce);
@@ -107,6 +115,7 @@ fn a_message_that_has_no_packet_is_dropped() {
     }
 }
 
+// MQTT-3.1.2-24, MQTT-3.1.2-25
 #[test]
 fn the_clients_packet_size_is_respected_to_the_byte() {
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
@@ -126,6 +135,7 @@ fn the_clients_packet_size_is_respected_to_the_byte() {
     }
 }
 
+// MQTT-3.3.4-7, MQTT-4.3.2-3, MQTT-4.6.0-5, MQTT-4.6.0-6, MQTT-4.9.0-1, MQTT-4.9.0-2
 #[test]
 fn beyond_the_window_messages_wait_in_order() {
     for version in ALL {
@@ -172,6 +182,7 @@ fn beyond_the_window_messages_wait_in_order() {
     }
 }
 
+// MQTT-4.9.0-2, MQTT-4.9.0-3
 #[test]
 fn qos_0_does_not_wait_behind_qos_1() {
     let mut client = Client::connected(Version::V5);
@@ -191,6 +202,7 @@ fn qos_0_does_not_wait_behind_qos_1() {
     assert_eq!(client.published()[0].payload, "0");
 }
 
+// MQTT-3.3.4-7, MQTT-4.9.0-1
 #[test]
 fn the_window_is_the_smaller_of_both_sides() {
     for (receive_max, inflight_max, window) in [(2, 10, 2), (10, 2, 2), (u16::MAX, 3, 3), (5, 0, 1)]
@@ -244,6 +256,7 @@ fn an_acknowledgement_of_nothing_is_let_pass() {
     }
 }
 
+// MQTT-4.4.0-2, MQTT-4.8.2-6
 #[test]
 fn a_negative_acknowledgement_frees_the_place_too() {
     let mut client = Client::connected(Version::V5);
@@ -268,6 +281,7 @@ fn a_negative_acknowledgement_frees_the_place_too() {
     assert_eq!(client.published().len(), 1);
 }
 
+// MQTT-2.2.1-4, MQTT-4.3.2-1
 #[test]
 fn packet_identifiers_in_flight_are_never_used_again() {
     let mut client = Client::connected(Version::V311);

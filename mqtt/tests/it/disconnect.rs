@@ -8,6 +8,7 @@ use rmqtt_codec::v5::{self, Disconnect, DisconnectReasonCode as Code};
 
 use crate::script::*;
 
+// MQTT-3.12.4-1
 #[test]
 fn ping_is_answered() {
     for version in ALL {
@@ -18,6 +19,7 @@ fn ping_is_answered() {
     }
 }
 
+// MQTT-3.14.4-3
 #[test]
 fn disconnect_ends_the_session_without_an_answer() {
     for version in ALL {
@@ -166,6 +168,7 @@ fn session_expiry_cannot_begin_with_disconnect() {
     assert_eq!(reason, expected);
 }
 
+// MQTT-3.14.2-1, MQTT-3.14.2-2, MQTT-3.14.4-1
 #[test]
 fn the_server_says_why_to_mqtt_5_only() {
     let rows = [
@@ -186,7 +189,12 @@ fn the_server_says_why_to_mqtt_5_only() {
     for (why, code) in rows {
         let mut client = Client::connected(Version::V5);
         client.session.disconnect(why, &mut client.out);
-        assert_eq!(u8::from(client.disconnect_code()), code, "{why:?}");
+        let replies = client.replies_v5();
+        let [v5::Packet::Disconnect(disconnect)] = &replies[..] else {
+            panic!("not one DISCONNECT: {replies:?}")
+        };
+        assert_eq!(u8::from(disconnect.reason_code), code, "{why:?}");
+        assert_eq!(disconnect.session_expiry_interval_secs, None);
         client.session.disconnect(why, &mut client.out);
         client.assert_closed();
         for version in V3 {
@@ -197,6 +205,7 @@ fn the_server_says_why_to_mqtt_5_only() {
     }
 }
 
+// MQTT-3.14.0-1
 #[test]
 fn no_disconnect_is_sent_before_connack() {
     let mut client = Client::new(Version::V5);
@@ -245,6 +254,7 @@ fn a_new_session_has_no_version() {
     assert!(!session.is_connected());
 }
 
+// MQTT-4.12.0-6, MQTT-4.12.0-7
 #[test]
 fn packets_in_the_wrong_direction_are_protocol_errors() {
     let server_packets: [&[u8]; 4] = [

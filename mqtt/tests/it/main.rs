@@ -9,13 +9,19 @@
     reason = "a test that cannot go on should stop there"
 )]
 
+mod alias;
 mod bad_input;
 mod connect;
 mod deliver;
 mod disconnect;
+mod exactly_once;
+mod late_answers;
+mod outgoing;
 mod properties;
 mod publish;
 mod refuse;
 mod script;
 mod stored_message;
+mod stored_session;
 mod subscribe;
+mod will;

@@ -21,6 +21,7 @@ fn puback_v5(client: &mut Client) -> v5::PublishAck {
     }
 }
 
+// MQTT-2.2.1-2, MQTT-3.3.4-1
 #[test]
 fn qos_0_is_routed_and_not_answered() {
     for version in ALL {
@@ -40,6 +41,7 @@ fn qos_0_is_routed_and_not_answered() {
     }
 }
 
+// MQTT-2.2.1-5, MQTT-3.3.4-1, MQTT-3.4.2-1, MQTT-4.3.2-4
 #[test]
 fn qos_1_is_answered_with_what_became_of_it() {
     let rows = [
@@ -70,6 +72,7 @@ fn qos_1_is_answered_with_what_became_of_it() {
     }
 }
 
+// MQTT-3.3.4-1, MQTT-4.3.2-4
 #[test]
 fn mqtt_3_is_acknowledged_or_closed() {
     for version in V3 {
@@ -98,6 +101,7 @@ fn mqtt_3_is_acknowledged_or_closed() {
     }
 }
 
+// MQTT-3.1.2-29
 #[test]
 fn reason_strings_are_for_those_who_want_them() {
     for wanted in [true, false] {
@@ -115,6 +119,7 @@ fn reason_strings_are_for_those_who_want_them() {
     }
 }
 
+// MQTT-3.1.2-24, MQTT-3.4.2-2
 #[test]
 fn reason_string_is_left_out_where_it_does_not_fit() {
     let connect = v5::Connect {
@@ -150,6 +155,8 @@ fn retain_where_it_is_not_available_ends_the_session() {
     }
 }
 
+// MQTT-1.5.4-2, MQTT-1.5.7-1, MQTT-3.3.1-2, MQTT-3.3.2-2, MQTT-3.3.2-13, MQTT-3.3.2-14, MQTT-3.3.2-19,
+// MQTT-3.3.4-6, MQTT-4.7.0-1, MQTT-4.7.3-2
 #[test]
 fn invalid_publishes_end_the_session() {
     let plain = message("a", QoS::AtMostOnce);
@@ -224,6 +231,54 @@ fn invalid_publishes_end_the_session() {
     }
 }
 
+#[test]
+fn a_retained_message_reaches_the_caller_where_available() {
+    for version in ALL {
+        for retain in [true, false] {
+            let mut client = Client::connected(version);
+            client.limits.retain_available = true;
+            let publish = Publish {
+                retain,
+                ..message("a", QoS::AtLeastOnce)
+            };
+            let inbound = client.publish_inbound(publish);
+            assert_eq!(inbound.message.retain(), retain);
+        }
+    }
+}
+
+#[test]
+fn a_payload_that_is_not_the_text_it_is_said_to_be_is_refused() {
+    let with = |qos| Publish {
+        payload: vec![b'a', 0xFF].into(),
+        properties: Some(PublishProperties {
+            is_utf8_payload: true,
+            ..Default::default()
+        }),
+        ..message("a", qos)
+    };
+    for (qos, first_byte) in [(QoS::AtLeastOnce, PUBACK), (QoS::ExactlyOnce, PUBREC)] {
+        let mut client = Client::connected(Version::V5);
+        let action = client.publish(with(qos));
+        assert!(matches!(action, Action::Continue), "{action:?}");
+        assert_eq!(client.acks(), [(first_byte, 7, 0x99)]);
+    }
+    let mut client = Client::connected(Version::V5);
+    let action = client.publish(with(QoS::AtMostOnce));
+    client.assert_thrown_out(&action, Code::PayloadFormatInvalid);
+}
+
+// MQTT-1.5.4-3
+#[test]
+fn a_byte_order_mark_is_a_character_like_others() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let inbound = client.publish_inbound(message("\u{FEFF}a", QoS::AtMostOnce));
+        assert_eq!(inbound.message.topic(), "\u{FEFF}a");
+    }
+}
+
+// MQTT-3.3.2-1, MQTT-4.7.3-1
 #[test]
 fn an_empty_topic_name_is_refused() {
     let mut client = Client::connected(Version::V5);

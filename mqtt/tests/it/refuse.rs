@@ -6,6 +6,7 @@ use rmqtt_codec::{v3, v5};
 use crate::connect::{connack_v5, open, return_code};
 use crate::script::*;
 
+// MQTT-3.1.4-2, MQTT-3.2.2-6, MQTT-3.2.2-7, MQTT-3.2.2-8, MQTT-4.13.2-1
 #[test]
 fn refusals_have_a_code_in_each_version() {
     use v3::ConnectAckReason as Code3;
@@ -70,6 +71,7 @@ fn refusals_have_a_code_in_each_version() {
     }
 }
 
+// MQTT-4.12.0-1, MQTT-4.12.0-4
 #[test]
 fn an_authentication_method_is_refused() {
     let mut client = Client::new(Version::V5);
@@ -101,6 +103,7 @@ fn authentication_data_without_a_method_is_a_protocol_error() {
     client.assert_closed();
 }
 
+// MQTT-3.1.0-2
 #[test]
 fn a_second_connect_is_a_protocol_error() {
     for version in ALL {
@@ -110,6 +113,7 @@ fn a_second_connect_is_a_protocol_error() {
     }
 }
 
+// MQTT-3.1.4-6, MQTT-3.2.0-2
 #[test]
 fn a_packet_before_connack_closes_an_opening_session() {
     for version in ALL {

@@ -1,10 +1,14 @@
 //! The client's side of a scripted session.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use mqtt::{Accepted, Action, CloseReason, Limits, QoS, Session, Version, whole_frame};
+use mqtt::{
+    Accepted, Action, CloseReason, Delivery, Inbound, Limits, Message, Outgoing, QoS, Session,
+    Version, whole_frame,
+};
 use rmqtt_codec::types::{Protocol, Publish};
 use rmqtt_codec::v5::DisconnectReasonCode;
 use rmqtt_codec::{v3, v5};
@@ -123,6 +127,46 @@ impl Client {
             Version::V31 | Version::V311 => self.send_v3(v3::Packet::PublishAck { packet_id }),
         };
         assert!(matches!(action, Action::Continue), "{action:?}");
+    }
+
+    /// PUBREC, PUBREL or PUBCOMP: `first_byte` says which.
+    pub(crate) fn send_ack(&mut self, first_byte: u8, packet_id: u16) -> Action {
+        let [high, low] = packet_id.to_be_bytes();
+        self.send_raw(&[first_byte, 2, high, low])
+    }
+
+    /// The bytes written since the last look, as (first byte, packet identifier, reason
+    /// code) of acknowledgements, which they must be.
+    pub(crate) fn acks(&mut self) -> Vec<(u8, u16, u8)> {
+        let mut acks = Vec::new();
+        while let Some(length) = whole_frame(&self.out, u32::MAX).unwrap() {
+            let frame = self.out.split_to(length);
+            assert!((4..8).contains(&(frame[0] >> 4)), "{frame:?}");
+            let packet_id = u16::from_be_bytes([frame[2], frame[3]]);
+            acks.push((frame[0], packet_id, frame.get(4).copied().unwrap_or(0)));
+        }
+        assert!(self.out.is_empty(), "half a packet: {:?}", self.out);
+        acks
+    }
+
+    /// What the client's PUBLISH asks to be routed.
+    pub(crate) fn publish_inbound(&mut self, publish: Publish) -> Inbound {
+        match self.publish(publish) {
+            Action::Publish(inbound) => inbound,
+            other => panic!("not routed: {other:?}"),
+        }
+    }
+
+    /// Delivers with room, as `options` say.
+    pub(crate) fn deliver(&mut self, message: &Arc<Message>, options: Outgoing<'_>) -> Delivery {
+        let Self {
+            session,
+            limits,
+            out,
+            now_ms,
+            ..
+        } = self;
+        session.deliver(message, options, true, *now_ms, limits, out)
     }
 
     /// All replies since the last look, which must be whole packets.
@@ -259,6 +303,16 @@ pub(crate) fn encode_v5(packet: v5::Packet) -> BytesMut {
 
 pub(crate) fn id(packet_id: u16) -> NonZeroU16 {
     NonZeroU16::new(packet_id).unwrap()
+}
+
+pub(crate) const PUBACK: u8 = 0x40;
+pub(crate) const PUBREC: u8 = 0x50;
+pub(crate) const PUBREL: u8 = 0x62;
+pub(crate) const PUBCOMP: u8 = 0x70;
+
+/// A message of the server's own.
+pub(crate) fn own_message(topic: &str, payload: &str, qos: QoS) -> Arc<Message> {
+    Arc::new(Message::new(topic.into(), payload.to_owned().into(), qos))
 }
 
 pub(crate) fn message(topic: &str, qos: QoS) -> Publish {

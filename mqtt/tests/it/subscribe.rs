@@ -72,6 +72,8 @@ const MORE_FILTERS: &[(&str, QoS, Code)] = &[
     ("over/the/limit", QoS::AtMostOnce, Code::QuotaExceeded),
 ];
 
+// MQTT-2.2.1-6, MQTT-3.2.2-9, MQTT-3.8.4-1, MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.8.4-6, MQTT-3.8.4-7,
+// MQTT-3.9.2-1, MQTT-3.9.3-1, MQTT-3.9.3-2, MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2
 #[test]
 fn each_filter_gets_its_own_code_in_order() {
     for rows in [FILTERS, MORE_FILTERS] {
@@ -94,6 +96,7 @@ fn each_filter_gets_its_own_code_in_order() {
     }
 }
 
+// MQTT-3.8.4-1, MQTT-3.8.4-6, MQTT-3.9.3-1
 #[test]
 fn mqtt_3_gets_granted_qos_or_0x80() {
     for version in V3 {
@@ -113,6 +116,7 @@ fn mqtt_3_gets_granted_qos_or_0x80() {
     }
 }
 
+// MQTT-4.7.3-1
 #[test]
 fn an_empty_filter_is_an_invalid_one_in_mqtt_5() {
     let mut client = Client::connected(Version::V5);
@@ -176,6 +180,80 @@ fn a_subscription_identifier_ends_the_session() {
     client.assert_thrown_out(&action, code);
 }
 
+/// SUBSCRIBE with options (§3.8.3.1) and perhaps an identifier of one byte.
+fn raw_subscribe(filter: &str, options: u8, subscription_id: Option<u8>) -> Vec<u8> {
+    let mut body = vec![0, 9];
+    match subscription_id {
+        None => body.push(0),
+        Some(id) => body.extend([2, 0x0B, id]),
+    }
+    body.extend([0, filter.len() as u8]);
+    body.extend(filter.as_bytes());
+    body.push(options);
+    [&[0x82, body.len() as u8], &body[..]].concat()
+}
+
+#[test]
+fn a_subscription_identifier_reaches_the_caller_where_available() {
+    let mut client = Client::connected(Version::V5);
+    client.limits.subscription_ids_available = true;
+    for subscription_id in [None, Some(1), Some(127)] {
+        let action = client.send_raw(&raw_subscribe("a", 0, subscription_id));
+        let Action::Subscribe(request) = action else {
+            panic!("{action:?}")
+        };
+        let found = request.subscription_id.map(|id| id.get());
+        assert_eq!(found, subscription_id.map(u32::from));
+    }
+}
+
+// MQTT-4.8.2-1, MQTT-4.8.2-2
+#[test]
+fn a_shared_filter_has_a_group_and_a_filter() {
+    let rows = [
+        ("$share/g/a/+", Code::GrantedQos1),
+        ("$share/g/#", Code::GrantedQos1),
+        ("$share/g//", Code::GrantedQos1),
+        ("$share/g/1/2/3/4/5/6/7/8", Code::GrantedQos1),
+        ("$share/g/1/2/3/4/5/6/7/8/9", Code::TopicFilterInvalid),
+        ("$share/g/", Code::TopicFilterInvalid),
+        ("$share/g", Code::TopicFilterInvalid),
+        ("$share//a", Code::TopicFilterInvalid),
+        ("$share/g+/a", Code::TopicFilterInvalid),
+        ("$share/#/a", Code::TopicFilterInvalid),
+        ("$share/g/a/#/b", Code::TopicFilterInvalid),
+    ];
+    for version in ALL {
+        for (filter, code) in rows {
+            let mut client = Client::connected(version);
+            client.limits.shared_available = true;
+            let request = subscribe(&mut client, version, &[(filter, QoS::AtLeastOnce)]);
+            assert_eq!(request.entries[0].filter, filter);
+            client.session.subscribed(&request, &mut client.out);
+            if version == Version::V5 {
+                assert_eq!(suback_v5(&mut client).status, [code], "{filter}");
+            } else {
+                assert_eq!(client.out[4], u8::from(code).min(0x80), "{filter}");
+            }
+        }
+    }
+}
+
+// MQTT-3.8.3-4
+#[test]
+fn no_local_on_a_shared_subscription_is_a_protocol_error() {
+    for available in [true, false] {
+        let mut client = Client::connected(Version::V5);
+        client.limits.shared_available = available;
+        let action = client.send_raw(&raw_subscribe("$share/g/a", 0b101, None));
+        client.assert_thrown_out(&action, DisconnectReasonCode::ProtocolError);
+    }
+    let mut client = Client::connected(Version::V5);
+    let action = client.send_raw(&raw_subscribe("share/g/a", 0b101, None));
+    assert!(matches!(action, Action::Subscribe(_)), "{action:?}");
+}
+
+// MQTT-3.1.2-24, MQTT-3.9.2-2
 #[test]
 fn a_suback_over_the_clients_packet_size_is_not_sent() {
     let connect = v5::Connect {
@@ -190,6 +268,8 @@ fn a_suback_over_the_clients_packet_size_is_not_sent() {
     assert!(client.out.is_empty());
 }
 
+// MQTT-2.2.1-6, MQTT-3.10.4-4, MQTT-3.10.4-5, MQTT-3.10.4-6, MQTT-3.11.2-1, MQTT-3.11.3-1,
+// MQTT-3.11.3-2
 #[test]
 fn unsuback_says_what_was_there() {
     let mut client = Client::connected(Version::V5);
@@ -223,6 +303,7 @@ fn unsuback_says_what_was_there() {
     assert_eq!(client.replies_v5(), [v5::Packet::UnsubscribeAck(expected)]);
 }
 
+// MQTT-3.10.4-4, MQTT-3.10.4-5
 #[test]
 fn unsuback_of_mqtt_3_has_no_codes() {
     for version in V3 {

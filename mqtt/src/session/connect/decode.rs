@@ -166,6 +166,7 @@ impl Greeting {
             (4, false) => Version::V311,
             (5, false) => Version::V5,
             (3..=5, _) => return Err(silent("protocol name of another level")),
+            (6..0x80, false) => return Err(unsupported_version()),
             _ => return Err(unacceptable_level()),
         };
         let mut greeting = Self {
@@ -223,8 +224,15 @@ impl Greeting {
     }
 }
 
-/// The form of 3.1.1 is what a client of an unknown level is most likely to
-/// understand (MQTT-3.1.2-2 of 3.1.1).
+/// A client of a later version most likely understands the answer of MQTT 5
+/// (MQTT-3.1.2-2).
+fn unsupported_version() -> ConnectError {
+    let code = ConnectAckReason::UnsupportedProtocolVersion;
+    ConnectError::ReasonCode(code, "unsupported protocol version")
+}
+
+/// One of an earlier version, or a bridge that sets the upper bit, understands that of
+/// 3.1.1 (MQTT-3.1.2-2 of 3.1.1).
 fn unacceptable_level() -> ConnectError {
     let code = v3::ConnectAckReason::UnacceptableProtocolVersion;
     ConnectError::ReturnCode(Version::V311, code, "unacceptable protocol level")
