@@ -8,21 +8,27 @@ mod digest;
 mod known;
 mod login;
 mod metrics;
+mod names;
 mod stored;
+mod tokens;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+use webhook::deliver::Client;
 
 pub use self::digest::Digest;
 pub use self::login::{Admission, Check, Decision, LoginRefused};
 pub use self::metrics::AccountMetrics;
 pub use self::stored::{HashBounds, HashError, StoredHash, hash};
+pub(crate) use self::tokens::KeySource;
+pub use self::tokens::{Issuer, TokenFacts, TokenTopics};
 pub use crate::config::MultiDevice;
 use crate::config::{AccountsConfig, Config, OrgConfig, UserConfig};
 use known::Known;
+use names::Names;
 
 /// An organisation by its place in [`Accounts::org_ids`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +48,7 @@ pub struct Accounts {
     keys: Vec<(Digest, OrgIndex)>,
     default_org: Option<OrgIndex>,
     known: Known,
+    names: Names,
     /// What is counted of logins.
     pub metrics: AccountMetrics,
 }
@@ -53,11 +60,12 @@ struct OrgAccounts {
     users: HashMap<String, User>,
     /// Checked in vain when there is no such user, so that this takes as long as a wrong password.
     decoy: Option<Arc<StoredHash>>,
+    issuers: Vec<Issuer>,
 }
 
 struct User {
     password: Password,
-    display_name: Option<String>,
+    display_name: Option<Arc<str>>,
 }
 
 enum Password {
@@ -84,12 +92,28 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// When the system has no random numbers.
+    /// When the system has no random numbers, or a file that the configuration names has changed
+    /// since it was validated.
     pub fn from_config(config: &Config) -> io::Result<Self> {
         let mut accounts = Self::empty(&config.accounts)?;
+        let authorities = config.webhook.authorities_pem()?;
+        let limits = &config.accounts;
+        let client = Client::new(
+            limits.client_settings(),
+            limits.address_policy(),
+            &authorities,
+        );
+        let client = client.map_err(io::Error::other)?;
         for org in &config.orgs {
             let index = accounts.add(&org.id, org.open_auth, users_of(org, &config.accounts));
             accounts.orgs[index.0].multi_device = org.multi_device;
+            for jwt in &org.jwts {
+                let issuer = Issuer::new(jwt, limits, &client);
+                let issuer = issuer.map_err(|(key, why)| {
+                    io::Error::other(format!("org.jwt.{key} of {} {why}", org.id))
+                })?;
+                accounts.orgs[index.0].issuers.push(issuer);
+            }
             let digests = org
                 .secret_keys
                 .iter()
@@ -134,13 +158,22 @@ impl Accounts {
         found
     }
 
-    /// The name for people of a configured user. `None` for others, also under `open_auth`.
-    pub fn display_name(&self, org: OrgIndex, username: &str) -> Option<&str> {
-        self.orgs[org.0]
-            .users
-            .get(username)?
-            .display_name
-            .as_deref()
+    /// The name for people of a user: as configured, else as the user's last token said.
+    pub fn display_name(&self, org: OrgIndex, username: &str) -> Option<Arc<str>> {
+        let found = &self.orgs[org.0];
+        let configured = found.users.get(username);
+        configured
+            .and_then(|user| user.display_name.clone())
+            .or_else(|| {
+                let may_have = !found.issuers.is_empty();
+                may_have.then(|| self.names.get(org, username))?
+            })
+    }
+
+    /// Where keys of tokens are fetched from.
+    pub(crate) fn key_sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
+        let issuers = self.orgs.iter().flat_map(|org| &org.issuers);
+        issuers.filter_map(Issuer::source)
     }
 
     /// How many sessions the organisation lets a user have.
@@ -179,6 +212,7 @@ impl Accounts {
             by_id: HashMap::new(),
             keys: Vec::new(),
             default_org: None,
+            names: Names::new(config.token_names_max),
             known: Known::new(config.known_passwords_max, config.known_password_secs, key),
             metrics: AccountMetrics::default(),
         })
@@ -196,6 +230,7 @@ impl Accounts {
             multi_device: MultiDevice::default(),
             users,
             decoy,
+            issuers: Vec::new(),
         });
         self.by_id.insert(id.to_owned(), index);
         index
@@ -217,7 +252,7 @@ fn users_of(org: &OrgConfig, config: &AccountsConfig) -> HashMap<String, User> {
     let account = |user: &UserConfig| {
         Some(User {
             password: password(user)?,
-            display_name: user.display_name.clone(),
+            display_name: user.display_name.as_deref().map(Arc::from),
         })
     };
     org.users

@@ -26,7 +26,7 @@ use views::{Deliveries, Views};
 
 use doors::{Doors, limits, settings};
 
-use crate::accounts::Accounts;
+use crate::accounts::{AccountMetrics, Accounts, KeySource};
 use crate::api::{self, AppState, Phase, Readiness};
 use crate::bell::Bell;
 use crate::config::{Config, JournalConfig, Listen};
@@ -229,6 +229,13 @@ impl App {
             Arc::clone(&self.shared.accounts),
         );
         let loops = EventLoops::start(self.shared, self.doors.by_worker)?;
+        for source in accounts.key_sources() {
+            runtime.spawn(keep_keys(
+                Arc::clone(source),
+                accounts.metrics.clone(),
+                verifiers.clone(),
+            ));
+        }
         let verifiers = verifiers.start(self.verifier_count, &accounts, &loops.letters())?;
         let sequencer = Sequencer::start(
             &lifecycle,
@@ -339,6 +346,11 @@ fn private_file(data_dir: &Path, name: &str) -> io::Result<PathBuf> {
         .mode(0o600)
         .open(&path)?;
     Ok(path)
+}
+
+/// Fetches keys of tokens for as long as the server runs.
+async fn keep_keys(source: Arc<KeySource>, metrics: AccountMetrics, verifiers: Verifiers) {
+    source.run(&metrics, || verifiers.release()).await;
 }
 
 /// Opens the journal and ends what a crash left open.

@@ -111,6 +111,7 @@ fn config(listen: &Listen, secret_key: &str) -> Config {
             open_auth: false,
             multi_device: Default::default(),
             users,
+            jwts: Vec::new(),
             webhooks: Vec::new(),
         }],
         ..Config::default()

@@ -12,6 +12,7 @@
 //! - [`actions`]: what a session asks for: subscribe, publish, close
 //! - [`routing`]: which sessions get a message, and on which loops they are
 //! - [`outbound`]: messages to subscribers and bytes to sockets, within limits
+//! - [`passes`]: the terms of connections that are not like all others
 //! - [`closing`]: every way a connection ends
 //! - [`wills`]: what is published when a client goes without taking it back
 //! - [`websocket`]: MQTT inside WebSocket frames
@@ -27,6 +28,7 @@ mod login;
 mod mailbox;
 mod metrics;
 mod outbound;
+mod passes;
 mod routing;
 mod websocket;
 mod wills;

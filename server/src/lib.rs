@@ -4,7 +4,7 @@
 //! - [`cli`]: the command line
 //! - [`app`]: the server as a whole: built, run, drained
 //! - [`event_loop`]: the MQTT side: sockets, sessions, messages
-//! - [`verifiers`]: the threads that check stored passwords
+//! - [`verifiers`]: the threads that check what takes time of a login
 //! - [`lifecycle`]: the one place where sessions begin and end
 //! - [`config`]: settings from a file and the environment
 //! - [`accounts`]: organisations, users and keys: who may come in

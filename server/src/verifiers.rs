@@ -1,4 +1,4 @@
-//! The threads that check stored passwords, so that no event loop waits for one.
+//! The threads that make the checks that take time, so that no event loop waits for one.
 //!
 //! A connection whose login takes time is held as it is for the journal; its CONNECT goes through
 //! the queue here and comes back with the answer as a letter. The queue is bounded: at the limit
@@ -57,6 +57,8 @@ struct Queue {
 #[derive(Default)]
 struct State {
     inquiries: VecDeque<Inquiry>,
+    /// Those that wait for keys to be fetched first.
+    parked: Vec<Inquiry>,
     is_closed: bool,
 }
 
@@ -83,13 +85,34 @@ impl Verifiers {
     /// the server stops.
     pub(crate) fn ask(&self, inquiry: Inquiry) -> bool {
         let mut state = self.queue.lock();
-        if state.inquiries.len() >= self.queue.waiting_max || state.is_closed {
+        let waiting = state.inquiries.len() + state.parked.len();
+        if waiting >= self.queue.waiting_max || state.is_closed {
             return false;
+        }
+        // Under the lock: a fetch that ends now finds it here when it comes to release.
+        if inquiry.check.awaits().is_some() {
+            state.parked.push(inquiry);
+            return true;
         }
         state.inquiries.push_back(inquiry);
         drop(state);
         self.queue.some.notify_one();
         true
+    }
+
+    /// Lets those be judged that do not wait for keys any more. To be called after each fetch.
+    pub(crate) fn release(&self) {
+        let mut state = self.queue.lock();
+        let parked = std::mem::take(&mut state.parked);
+        for inquiry in parked {
+            if inquiry.check.awaits().is_some() {
+                state.parked.push(inquiry);
+            } else {
+                state.inquiries.push_back(inquiry);
+            }
+        }
+        drop(state);
+        self.queue.some.notify_all();
     }
 
     /// Starts `count` threads, or as many as there are cores for 0.
@@ -134,6 +157,7 @@ impl Running {
         let mut state = self.queue.lock();
         state.is_closed = true;
         state.inquiries.clear();
+        state.parked.clear();
         drop(state);
         self.queue.some.notify_all();
         for thread in self.threads {

@@ -7,7 +7,7 @@
 
 use thiserror::Error;
 
-use crate::levels::{Met, Prefix, Taken, meet, take};
+use crate::levels::{Met, Prefix, Taken, covers, meet, take};
 use crate::{TOPIC_BYTES_MAX, TopicName};
 
 const SHARE_PREFIX: &str = "$share/";
@@ -96,6 +96,17 @@ impl<'a> TopicFilter<'a> {
             Met::Ended(None, _) => true,
             Met::Ended(Some(rest), prefix) => rest == "#" && prefix.hash_takes(None),
         }
+    }
+
+    /// Whether every topic name that `other` matches is matched by this filter too.
+    ///
+    /// What an access rule asks: a subscription may be allowed only if all that it can bring is.
+    pub fn covers(self, other: TopicFilter<'_>) -> bool {
+        let hides_dollar = self.matched.starts_with(['+', '#']);
+        if hides_dollar && other.matched.starts_with('$') {
+            return false;
+        }
+        covers(self.matched, other.matched, Prefix::Start)
     }
 }
 

@@ -93,6 +93,39 @@ pub(crate) fn meet<'f>(levels: &str, other: &'f str, mut prefix: Prefix) -> Met<
     Met::Ended(rest, prefix)
 }
 
+/// Whether `levels` of a filter match all that the levels left of another match, where `prefix` has
+/// gone before. The `$` rule is the caller's.
+pub(crate) fn covers(levels: &str, other: &str, mut prefix: Prefix) -> bool {
+    let mut rest = Some(other);
+    let mut own = levels.split('/').peekable();
+    while let Some(level) = own.next() {
+        if level == "#" {
+            return true;
+        }
+        let Some(text) = rest else {
+            return false;
+        };
+        let (first, after) = split_first(text);
+        if first == "#" {
+            // It also takes no level at all, unless an empty name would be left; `+/#` takes one
+            // or more.
+            let takes_none = prefix == Prefix::Inner;
+            return !takes_none && level == "+" && own.peek() == Some(&"#");
+        }
+        if level != "+" && level != first {
+            return false;
+        }
+        let is_empty = prefix == Prefix::Start && first.is_empty();
+        prefix = if is_empty {
+            Prefix::EmptyLevel
+        } else {
+            Prefix::Inner
+        };
+        rest = after;
+    }
+    rest.is_none()
+}
+
 /// What the levels compared so far say about the names that suit both filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prefix {

@@ -12,6 +12,7 @@
 mod answer;
 mod dial;
 mod endpoint;
+mod fetch;
 mod pool;
 mod target;
 mod tls;
@@ -20,12 +21,16 @@ use std::{sync::Arc, time::Duration};
 
 pub use dial::{Resolve, Resolving, SystemResolver};
 pub use endpoint::{Endpoint, Signing};
+pub use fetch::{Document, FetchError};
 pub use target::UrlError;
 pub use tls::AuthorityError;
 
 use crate::address::AddressPolicy;
 use dial::Dialer;
 use target::Target;
+
+/// What requests call themselves.
+const AGENT: &str = concat!("whosthere/", env!("CARGO_PKG_VERSION"));
 
 /// The limits of attempts.
 #[derive(Clone, Debug)]

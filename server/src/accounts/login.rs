@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::tokens::{self, KeySource, TokenFacts, Verdict};
 use super::{Accounts, Digest, OrgIndex, Password, StoredHash};
 
 /// What is said to a login.
@@ -30,15 +31,44 @@ pub struct Admission {
     pub org: OrgIndex,
     /// The user's name without suffix; at least one byte.
     pub username: CompactString,
+    /// What the token said, if it was one.
+    pub token: Option<Box<TokenFacts>>,
 }
 
-/// A password that is still to be compared with a stored one.
+/// What is still to be found out.
 #[derive(Debug)]
-pub struct Check {
-    stored: Arc<StoredHash>,
-    /// Who comes in if it is right. `None` when nobody does, whatever the password: the check is
-    /// made for the time that it takes.
-    claimed: Option<Admission>,
+pub struct Check(Open);
+
+#[derive(Debug)]
+enum Open {
+    /// Whether the password is the one that was hashed.
+    Stored {
+        stored: Arc<StoredHash>,
+        /// Who comes in if it is. `None` when nobody does, whatever the password: the check is
+        /// made for the time that it takes.
+        claimed: Option<Admission>,
+    },
+    /// Whether a token is right, once keys have been fetched.
+    Token {
+        org: OrgIndex,
+        /// Empty for whomever the token names.
+        username: CompactString,
+        source: Arc<KeySource>,
+        /// How many fetches had ended when it was asked.
+        fetches: u64,
+    },
+}
+
+impl Check {
+    /// The keys that it waits for, if they are not here yet.
+    pub(crate) fn awaits(&self) -> Option<&Arc<KeySource>> {
+        match &self.0 {
+            Open::Token {
+                source, fetches, ..
+            } => (source.fetches() == *fetches).then_some(source),
+            Open::Stored { .. } => None,
+        }
+    }
 }
 
 /// Why a login was refused. `Display` is fit for the reason string of a CONNACK.
@@ -54,6 +84,14 @@ pub enum LoginRefused {
     UnknownOrganisation,
     /// CONNECT had no user name, and the default organisation is not open to all.
     NoUserName,
+    /// No key of the organisation has signed the token, or it is another user's.
+    WrongToken,
+    /// The token is signed, but its time is over or has not come.
+    TokenOutOfTime,
+    /// The token is signed, but a claim is missing or not what is asked for.
+    TokenClaims,
+    /// The keys that verify tokens could not be fetched.
+    NoKeys,
 }
 
 impl LoginRefused {
@@ -76,6 +114,10 @@ impl fmt::Display for LoginRefused {
             Self::EmptyName => "the user name is empty",
             Self::MissingSuffix => "the user name must end in @ and the organisation id",
             Self::NoUserName => "a user name is required",
+            Self::WrongToken => "the token is not valid for this user",
+            Self::TokenOutOfTime => "the token has expired or is not valid yet",
+            Self::TokenClaims => "the token lacks a claim or has a wrong one",
+            Self::NoKeys => "tokens cannot be verified now",
         })
     }
 }
@@ -99,8 +141,9 @@ impl Accounts {
         };
         match claim {
             Err(refused) => Decision::Refused(refused),
-            Ok(claim) if claim.username.is_empty() => Decision::Refused(LoginRefused::EmptyName),
-            Ok(claim) => self.judge(&claim, password, now_secs),
+            Ok(claim) => self
+                .judge_token(&claim, password, now_secs, true)
+                .unwrap_or_else(|| self.judge(&claim, password, now_secs)),
         }
     }
 
@@ -115,7 +158,32 @@ impl Accounts {
         password: Option<&[u8]>,
         now_secs: u64,
     ) -> Result<Admission, LoginRefused> {
-        let Check { stored, claimed } = check;
+        match check.0 {
+            Open::Stored { stored, claimed } => {
+                self.check_stored(&stored, claimed, password, now_secs)
+            }
+            Open::Token { org, username, .. } => {
+                let claim = Claim {
+                    username: &username,
+                    org: Some(org),
+                };
+                match self.judge_token(&claim, password, now_secs, false) {
+                    Some(Decision::Admitted(admission)) => Ok(admission),
+                    Some(Decision::Refused(refused)) => Err(refused),
+                    // It waits for nothing, and was a token before.
+                    Some(Decision::Check(_)) | None => Err(LoginRefused::WrongToken),
+                }
+            }
+        }
+    }
+
+    fn check_stored(
+        &self,
+        stored: &StoredHash,
+        claimed: Option<Admission>,
+        password: Option<&[u8]>,
+        now_secs: u64,
+    ) -> Result<Admission, LoginRefused> {
         let password = password.unwrap_or_default();
         let fingerprint = claimed.as_ref().map(|claimed| {
             let stored = stored.as_str();
@@ -139,7 +207,73 @@ impl Accounts {
         }
     }
 
+    /// Decides by a token, if the password is one and the organisation takes any.
+    fn judge_token(
+        &self,
+        claim: &Claim<'_>,
+        password: Option<&[u8]>,
+        now_secs: u64,
+        may_wait: bool,
+    ) -> Option<Decision> {
+        let org = claim.org?;
+        let found = &self.orgs[org.0];
+        if found.issuers.is_empty() || found.open_auth {
+            return None;
+        }
+        let token = password?;
+        let header = tokens::header_of(token)?;
+        let mut refused = LoginRefused::WrongToken;
+        let mut waits = None;
+        for issuer in &found.issuers {
+            match issuer.judge(token, &header, now_secs, may_wait) {
+                Verdict::Right(user, facts) => {
+                    return Some(self.admit_by_token(org, claim.username, user, facts));
+                }
+                Verdict::Wrong => {}
+                Verdict::OutOfTime => refused = LoginRefused::TokenOutOfTime,
+                Verdict::Claims => refused = LoginRefused::TokenClaims,
+                Verdict::NoKeys => refused = LoginRefused::NoKeys,
+                Verdict::Awaits(source, fetches) => waits = Some((source, fetches)),
+            }
+        }
+        Some(match waits {
+            Some((source, fetches)) if refused == LoginRefused::WrongToken => {
+                Decision::Check(Check(Open::Token {
+                    org,
+                    username: claim.username.into(),
+                    source,
+                    fetches,
+                }))
+            }
+            _ => Decision::Refused(refused),
+        })
+    }
+
+    /// The token is right; is it this user's? A login without a name is whoever the token names.
+    fn admit_by_token(
+        &self,
+        org: OrgIndex,
+        username: &str,
+        user: String,
+        facts: TokenFacts,
+    ) -> Decision {
+        if !username.is_empty() && username != user {
+            return Decision::Refused(LoginRefused::WrongToken);
+        }
+        if let Some(name) = &facts.display_name {
+            self.names.set(org, &user, name);
+        }
+        Decision::Admitted(Admission {
+            org,
+            username: user.into(),
+            token: Some(Box::new(facts)),
+        })
+    }
+
     fn judge(&self, claim: &Claim<'_>, password: Option<&[u8]>, now_secs: u64) -> Decision {
+        if claim.username.is_empty() {
+            return Decision::Refused(LoginRefused::EmptyName);
+        }
         let Some(org) = claim.org else {
             return self.turn_away(None, password);
         };
@@ -147,6 +281,7 @@ impl Accounts {
         let admission = Admission {
             org,
             username: claim.username.into(),
+            token: None,
         };
         if found.open_auth {
             return Decision::Admitted(admission);
@@ -166,10 +301,10 @@ impl Accounts {
                 if self.known.has(&print, now_secs) {
                     return Decision::Admitted(admission);
                 }
-                return Decision::Check(Check {
+                return Decision::Check(Check(Open::Stored {
                     stored: Arc::clone(stored),
                     claimed: Some(admission),
-                });
+                }));
             }
             Some(Password::Stored(_)) => {}
             None => {
@@ -188,10 +323,10 @@ impl Accounts {
         };
         match decoy {
             // Whoever sends no password at all learns nothing from an early answer.
-            Some(stored) if password.is_some() => Decision::Check(Check {
+            Some(stored) if password.is_some() => Decision::Check(Check(Open::Stored {
                 stored: Arc::clone(stored),
                 claimed: None,
-            }),
+            })),
             _ => Decision::Refused(match org {
                 Some(_) => LoginRefused::UnknownUserOrPassword,
                 None => LoginRefused::UnknownOrganisation,
@@ -206,8 +341,11 @@ impl Accounts {
                 username,
                 org: self.by_id.get(id).copied(),
             }),
-            None if text.is_empty() => Err(LoginRefused::EmptyName),
             None => match self.default_org {
+                Some(org) if text.is_empty() && self.orgs[org.0].issuers.is_empty() => {
+                    Err(LoginRefused::EmptyName)
+                }
+                None if text.is_empty() => Err(LoginRefused::EmptyName),
                 Some(org) => Ok(Claim {
                     username: text,
                     org: Some(org),
@@ -217,11 +355,16 @@ impl Accounts {
         }
     }
 
-    /// A client without a user name goes by its client id, where anybody is let in.
+    /// A client without a user name goes by its client id, where anybody is let in, or by its
+    /// token.
     fn nameless<'n>(&self, client_id: &'n str) -> Result<Claim<'n>, LoginRefused> {
         match self.default_org {
             Some(org) if self.orgs[org.0].open_auth => Ok(Claim {
                 username: client_id,
+                org: Some(org),
+            }),
+            Some(org) if !self.orgs[org.0].issuers.is_empty() => Ok(Claim {
+                username: "",
                 org: Some(org),
             }),
             _ => Err(LoginRefused::NoUserName),

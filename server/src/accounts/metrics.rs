@@ -8,6 +8,10 @@ use prometheus_client::registry::Registry;
 pub struct AccountMetrics {
     /// Stored passwords that were hashed to be compared, right or wrong.
     pub hashes: Counter,
+    /// Sets of keys for tokens that were fetched.
+    pub key_fetches: Counter,
+    /// Sets of keys that could not be fetched.
+    pub key_fetch_failures: Counter,
 }
 
 impl AccountMetrics {
@@ -17,6 +21,16 @@ impl AccountMetrics {
             "password_hashes",
             "Stored passwords hashed to be compared",
             self.hashes.clone(),
+        );
+        registry.register(
+            "token_key_fetches",
+            "Sets of keys for tokens that were fetched",
+            self.key_fetches.clone(),
+        );
+        registry.register(
+            "token_key_fetch_failures",
+            "Sets of keys for tokens that could not be fetched",
+            self.key_fetch_failures.clone(),
         );
     }
 }

@@ -1,8 +1,10 @@
 //! Logins and keys as tables of claims and answers.
 
 mod stored;
+mod tokens;
 
 use super::*;
+use crate::config::ConfigError;
 
 /// Unix time of all logins, unless a story is about time.
 const NOW: u64 = 1_800_000_000;
@@ -191,7 +193,8 @@ fn a_key_selects_its_own_organisation_and_a_wrong_one_none() {
 fn display_names_belong_to_one_organisation() {
     let accounts = accounts("");
     let [closed, open] = [KEY_A, KEY_B].map(|key| accounts.org_of_key(key).unwrap());
-    assert_eq!(accounts.display_name(closed, "alice"), Some("Alice Martin"));
+    let name = accounts.display_name(closed, "alice");
+    assert_eq!(name.as_deref(), Some("Alice Martin"));
     assert_eq!(accounts.display_name(closed, "ann@home"), None);
     assert_eq!(accounts.display_name(open, "alice"), None);
     assert_eq!(accounts.org_ids().collect::<Vec<_>>(), ["closed", "open"]);

@@ -84,7 +84,7 @@ impl Gathering {
         let rows_before = totals.sessions;
         let piece = listing.next_piece(state.org(*org), rows_max, &mut |view, new_user| {
             let display_name = state.accounts.display_name(*org, view.username);
-            answer.row(rows, totals.sessions == 0, view, display_name);
+            answer.row(rows, totals.sessions == 0, view, display_name.as_deref());
             totals.sessions += 1;
             totals.users += usize::from(new_user);
         });

@@ -55,7 +55,7 @@ pub(super) async fn user(
     let display_name = state
         .accounts
         .display_name(caller.org, &username)
-        .map(str::to_owned);
+        .map(|name| name.to_string());
     let listing = Listing::of_user(&username);
     let answer = Answer::User {
         username,

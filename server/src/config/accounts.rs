@@ -1,8 +1,14 @@
 //! Limits of logins. `whosthere.default.toml` says why each default is what it is and what happens
 //! at the limit.
 
-use serde::Deserialize;
+use std::time::Duration;
 
+use ipnet::IpNet;
+use serde::Deserialize;
+use webhook::address::AddressPolicy;
+use webhook::deliver::ClientSettings;
+
+use super::webhook::prefixes;
 use crate::accounts::HashBounds;
 
 /// The `[accounts]` table.
@@ -23,6 +29,19 @@ pub struct AccountsConfig {
     pub known_passwords_max: usize,
     /// How long one is remembered, seconds.
     pub known_password_secs: u64,
+    /// Names for people, out of tokens, that are remembered.
+    pub token_names_max: usize,
+    /// Time to fetch a set of keys, seconds.
+    pub jwks_deadline_secs: u64,
+    /// Largest set of keys, bytes.
+    pub jwks_bytes_max: usize,
+    /// How long a set of keys is used before it is fetched again, seconds.
+    pub jwks_lifetime_secs: u64,
+    /// Shortest time between two fetches, seconds.
+    pub jwks_retry_secs: u64,
+    /// Where sets of keys may be fetched from besides public addresses.
+    #[serde(deserialize_with = "prefixes")]
+    pub jwks_allow_addresses: Vec<IpNet>,
 }
 
 impl Default for AccountsConfig {
@@ -35,11 +54,33 @@ impl Default for AccountsConfig {
             hash_work_kib_max: 1_048_576,
             known_passwords_max: 100_000,
             known_password_secs: 3600,
+            token_names_max: 100_000,
+            jwks_deadline_secs: 10,
+            jwks_bytes_max: 262_144,
+            jwks_lifetime_secs: 3600,
+            jwks_retry_secs: 10,
+            jwks_allow_addresses: Vec::new(),
         }
     }
 }
 
 impl AccountsConfig {
+    /// The limits of fetching a set of keys.
+    #[must_use]
+    pub fn client_settings(&self) -> ClientSettings {
+        ClientSettings {
+            deadline: Duration::from_secs(self.jwks_deadline_secs),
+            answer_bytes_max: self.jwks_bytes_max,
+            ..ClientSettings::default()
+        }
+    }
+
+    /// Where sets of keys may be fetched from.
+    #[must_use]
+    pub fn address_policy(&self) -> AddressPolicy {
+        AddressPolicy::allowing(self.jwks_allow_addresses.clone())
+    }
+
     /// What a stored password may cost.
     #[must_use]
     pub fn hash_bounds(&self) -> HashBounds {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-use super::EndpointConfig;
+use super::{EndpointConfig, JwtConfig};
 
 /// One `[[org]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +24,9 @@ pub struct OrgConfig {
     /// The `[[org.user]]` tables.
     #[serde(default, rename = "user")]
     pub users: Vec<UserConfig>,
+    /// The `[[org.jwt]]` tables: whose tokens are taken as passwords.
+    #[serde(default, rename = "jwt")]
+    pub jwts: Vec<JwtConfig>,
     /// The `[[org.webhook]]` tables.
     #[serde(default, rename = "webhook")]
     pub webhooks: Vec<EndpointConfig>,

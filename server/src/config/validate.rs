@@ -4,6 +4,7 @@
 
 mod limits;
 mod orgs;
+mod tokens;
 mod webhooks;
 
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ pub(super) fn check(config: &Config) -> Result<(), Vec<Problem>> {
     problems.extend(check_listen(config));
     problems.extend(orgs::check(config));
     problems.extend(webhooks::check(config));
+    problems.extend(tokens::check(config));
     if config.data_dir.as_os_str().is_empty() {
         problems.push(Problem::new("data_dir", "is empty; expected a path"));
     }

@@ -109,7 +109,7 @@ impl WebhookConfig {
 }
 
 /// Reads address prefixes; a bare address is a prefix of its own.
-fn prefixes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+pub(super) fn prefixes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     let prefix = |text: &String| {
         let address = || text.parse::<IpAddr>().map(IpNet::from);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use mqtt::{
-    Accepted, Action, CloseReason, ConnectRequest, FrameError, Inbound, Refusal, SubscribeFailure,
-    SubscribeRequest, UnsubscribeRequest, UnsubscribeResult,
+    Accepted, Action, CloseReason, ConnectRequest, DisconnectReason, FrameError, Inbound,
+    PublishOutcome, Refusal, SubscribeFailure, SubscribeRequest, UnsubscribeRequest,
+    UnsubscribeResult,
 };
 use presence::{Address, EndReason, Org, Os, SessionRef};
 use topics::TopicFilter;
@@ -122,6 +123,14 @@ impl Worker {
             .session
             .accept(&accepted, &house.shared.limits, &mut pending.output);
         self.give_output(key, pending);
+        if self.is_over(key) {
+            self.disconnect(
+                key,
+                DisconnectReason::MaximumConnectTime,
+                EndReason::CredentialsExpired,
+            );
+            return;
+        }
         self.resume(key);
     }
 
@@ -158,7 +167,13 @@ impl Worker {
         };
         let Inbound { packet_id, message } = inbound;
         self.house.shared.metrics.messages_received.inc();
-        let outcome = self.route(&org, Some(session), message);
+        let outcome = if self.may_publish(key, message.topic()) {
+            self.route(&org, Some(session), message)
+        } else {
+            let metrics = &self.house.shared.metrics;
+            metrics.drop_messages("not_authorized", 1);
+            PublishOutcome::NotAuthorized
+        };
         let close = self.with_output(key, |session, out| {
             session.published(packet_id, outcome, out)
         });
@@ -182,6 +197,9 @@ impl Worker {
             let added = TopicFilter::parse(&entry.filter)
                 .map_err(|_| SubscribeFailure::TopicFilterInvalid)
                 .and_then(|filter| {
+                    if !self.may_subscribe(key, filter) {
+                        return Err(SubscribeFailure::NotAuthorized);
+                    }
                     org.subscribe(session, filter, options.to_bits(), None, most)
                         .map_err(|_| SubscribeFailure::QuotaExceeded)
                 });

@@ -38,6 +38,7 @@ impl Worker {
     pub(super) fn close(&mut self, key: usize, reason: EndReason) {
         self.end(key, reason);
         if let Some(mut connection) = self.connections.try_remove(key) {
+            self.passes.withdraw(key);
             // Dropping the socket closes it, which takes it out of the poll.
             if let Some(pending) = connection.pending.take() {
                 self.keep_spare(pending);
@@ -139,6 +140,24 @@ impl Worker {
                 DisconnectReason::KeepAliveTimeout,
                 EndReason::KeepAliveTimeout,
             );
+        }
+    }
+
+    /// Ends the sessions whose credentials have expired: MQTT 5 is told 0xA0 (§3.14.2.1).
+    pub(super) fn end_expired(&mut self) {
+        while let Some(key) = self.passes.next_over(self.now) {
+            // One whose opening is still under way is looked at when that is done.
+            if self
+                .connections
+                .get(key)
+                .is_some_and(|found| found.online.is_some())
+            {
+                self.disconnect(
+                    key,
+                    DisconnectReason::MaximumConnectTime,
+                    EndReason::CredentialsExpired,
+                );
+            }
         }
     }
 

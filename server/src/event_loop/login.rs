@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use mqtt::{ConnectRequest, Refusal};
+use topics::{TopicFilter, TopicName};
 
 use super::actions::assigned_client_id;
 use super::connection::Phase;
 use super::inbound::Flow;
+use super::passes::{self, Pass};
 use super::worker::Worker;
 use crate::accounts::{Admission, Check, Decision, LoginRefused};
 use crate::clock::unix_ms;
@@ -86,10 +88,48 @@ impl Worker {
         };
     }
 
+    /// Whether the time of a connection is over already.
+    pub(super) fn is_over(&self, key: usize) -> bool {
+        let pass = self.passes.of(key);
+        let end = pass.and_then(|pass| pass.ends_at);
+        end.is_some_and(|end| end.0 <= self.now.0)
+    }
+
+    /// Whether a session may publish to a topic.
+    pub(super) fn may_publish(&self, key: usize, topic: &str) -> bool {
+        let Some(pass) = self.passes.of(key) else {
+            return true;
+        };
+        // What is no topic name reaches nobody.
+        TopicName::parse(topic).is_ok_and(|name| pass.may_publish(name))
+    }
+
+    /// Whether a session may subscribe to a filter.
+    pub(super) fn may_subscribe(&self, key: usize, filter: TopicFilter<'_>) -> bool {
+        let pass = self.passes.of(key);
+        pass.is_none_or(|pass| pass.may_subscribe(filter))
+    }
+
     fn refuse_login(&mut self, key: usize, refused: LoginRefused) -> Flow {
-        self.house.shared.metrics.refuse("login");
-        self.refuse(key, Refusal::BadUserNameOrPassword, &refused.to_string());
+        let (reason, refusal) = match refused {
+            LoginRefused::NoKeys => ("no_token_keys", Refusal::ServerUnavailable),
+            _ => ("login", Refusal::BadUserNameOrPassword),
+        };
+        self.house.shared.metrics.refuse(reason);
+        self.refuse(key, refusal, &refused.to_string());
         Flow::Ended
+    }
+
+    /// The terms of a session that is about to begin.
+    fn pass_of(&self, admission: &Admission) -> Pass {
+        let mut pass = Pass::default();
+        if let Some(token) = &admission.token {
+            let now_secs = unix_ms() / 1000;
+            let end = |secs| passes::tick_of(secs, now_secs, self.now);
+            pass.ends_at = token.ends_at_secs.and_then(end);
+            pass.topics.clone_from(&token.topics);
+        }
+        pass
     }
 
     /// Asks for a session. The answer comes by letter.
@@ -104,6 +144,8 @@ impl Worker {
         let Some(client) = self.client(key, request) else {
             return Flow::Ended;
         };
+        let pass = self.pass_of(admission);
+        self.passes.issue(key, pass);
         let Some((connection, mut pending)) = self.pending_of(key) else {
             return Flow::Ended;
         };

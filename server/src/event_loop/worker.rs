@@ -14,6 +14,7 @@ use super::House;
 use super::connection::{Connection, Online, Pending, Tick};
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
+use super::passes::Passes;
 use super::routing::{Parcel, Routes};
 use super::wills::DueWill;
 use crate::clock::unix_ms;
@@ -37,6 +38,7 @@ pub(super) struct Worker {
     pub(super) index: u16,
     pub(super) house: Arc<House>,
     pub(super) connections: Slab<Connection>,
+    pub(super) passes: Passes,
     pub(super) poll: Poll,
     doors: Vec<Bound>,
     /// Doors that could not be emptied: out of files or over the limit of connections.
@@ -86,6 +88,7 @@ impl Worker {
             index,
             house,
             connections: Slab::new(),
+            passes: Passes::default(),
             poll,
             doors,
             doors_again: false,
@@ -259,6 +262,7 @@ impl Worker {
         if self.now == self.swept_at {
             return;
         }
+        self.end_expired();
         let parts = self.now.since(self.swept_at).min(Tick::PER_SEC) as usize;
         self.swept_at = self.now;
         let slots = self.connections.capacity();

@@ -211,6 +211,34 @@ fn two_filters_overlap_when_some_name_is_matched_by_both() {
     }
 }
 
+#[test]
+fn a_filter_covers_another_when_it_matches_every_name_that_the_other_does() {
+    let names = all_texts(&["", "a", "b", "$s"], 5);
+    let texts = all_texts(&["", "a", "$s", "+", "#"], 3);
+    let filters = texts
+        .iter()
+        .filter_map(|text| TopicFilter::parse(text).ok());
+    let matched = filters
+        .map(|filter| {
+            let matches = |text: &String| filter.matches(name(text));
+            (filter, names.iter().map(matches).collect::<Vec<_>>())
+        })
+        .collect::<Vec<_>>();
+    for (a, names_of_a) in &matched {
+        for (b, names_of_b) in &matched {
+            let all = names_of_a.iter().zip(names_of_b).all(|(a, b)| *a || !*b);
+            assert_eq!(a.covers(*b), all, "{} {}", a.as_str(), b.as_str());
+        }
+    }
+}
+
+#[test]
+fn a_share_is_covered_as_its_filter_is() {
+    assert!(filter("chat/#").covers(filter("$share/g/chat/+")));
+    assert!(!filter("chat/+").covers(filter("$share/g/chat/#")));
+    assert!(filter("$share/g/chat/#").covers(filter("chat")));
+}
+
 /// The matching rules once more, over slices and without a care for speed.
 fn matches_slowly(filter: &[&str], name: &[&str]) -> bool {
     match (filter, name) {
@@ -240,6 +268,17 @@ proptest! {
         prop_assert!(a.overlaps(b) || !a.matches(n) || !b.matches(n));
         prop_assert_eq!(filter(n.as_str()).overlaps(a), a.matches(n));
         prop_assert!(a.overlaps(a));
+    }
+
+    #[test]
+    fn a_filter_that_covers_matches_whatever_the_other_does(
+        a in filters(), b in filters(), n in names(),
+    ) {
+        let (a, b, n) = (filter(&a), filter(&b), name(&n));
+        prop_assert!(!a.covers(b) || a.matches(n) || !b.matches(n));
+        prop_assert_eq!(a.covers(filter(n.as_str())), a.matches(n));
+        prop_assert!(a.covers(a));
+        prop_assert!(!a.covers(b) || a.overlaps(b));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    ClientSettings,
+    AGENT, ClientSettings,
     answer::{self, Answer},
     dial::Dialer,
     pool::{Connection, Pool},
@@ -196,7 +196,6 @@ fn nonce() -> Result<String, DownReason> {
         .to_string())
 }
 
-const AGENT: &str = concat!("whosthere/", env!("CARGO_PKG_VERSION"));
 const ID: HeaderName = HeaderName::from_static(standard::ID_HEADER);
 const TIMESTAMP: HeaderName = HeaderName::from_static(standard::TIMESTAMP_HEADER);
 const SIGNATURE: HeaderName = HeaderName::from_static(standard::SIGNATURE_HEADER);

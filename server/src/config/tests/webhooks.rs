@@ -207,3 +207,20 @@ fn neither_messages_nor_debug_output_show_the_secrets_of_an_endpoint() {
         "{shown}"
     );
 }
+
+#[test]
+fn the_file_of_authorities_is_read_before_the_start() {
+    let name = "WHOSTHERE_WEBHOOK__AUTHORITIES_FILE";
+    check_refused(
+        load_with("", &[(name, "/none/ca.pem")]),
+        &[name, "`webhook.authorities_file` cannot be read"],
+    );
+    // Any file that is there and holds no certificate.
+    check_refused(
+        load_with(
+            "",
+            &[(name, concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))],
+        ),
+        &["`webhook.authorities_file` holds no certificate"],
+    );
+}

@@ -204,6 +204,31 @@ fn accounts_rules(accounts: &AccountsConfig) -> Vec<Rule> {
             accounts.known_password_secs,
             1..=86_400,
         ),
+        (
+            "accounts.token_names_max",
+            accounts.token_names_max as u64,
+            0..=10_000_000,
+        ),
+        (
+            "accounts.jwks_deadline_secs",
+            accounts.jwks_deadline_secs,
+            1..=120,
+        ),
+        (
+            "accounts.jwks_bytes_max",
+            accounts.jwks_bytes_max as u64,
+            1024..=16 << 20,
+        ),
+        (
+            "accounts.jwks_lifetime_secs",
+            accounts.jwks_lifetime_secs,
+            1..=604_800,
+        ),
+        (
+            "accounts.jwks_retry_secs",
+            accounts.jwks_retry_secs,
+            1..=3600,
+        ),
     ]
 }
 

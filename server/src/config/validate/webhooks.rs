@@ -41,6 +41,9 @@ fn check_limits(limits: &WebhookConfig) -> Vec<Problem> {
     if limits.refused_secs.last() > Some(&REFUSED_SECS_MAX) {
         report("refused_secs", "ends after more than 86400 seconds");
     }
+    if let Some(why) = fault_of_authorities(limits) {
+        report("authorities_file", &why);
+    }
     match limits.schedule().validate() {
         // A pause of 0 is below its range, which is said there.
         Ok(()) | Err(ScheduleError::NoPause) => {}
@@ -51,6 +54,21 @@ fn check_limits(limits: &WebhookConfig) -> Vec<Problem> {
         Err(ScheduleError::RefusedTries) => report("refused_secs", "must begin with 0 and ascend"),
     }
     problems
+}
+
+/// Reads the file of authorities as the sender will.
+fn fault_of_authorities(limits: &WebhookConfig) -> Option<String> {
+    let pem = match limits.authorities_pem() {
+        Ok(pem) => pem,
+        Err(error) => return Some(format!("cannot be read: {error}")),
+    };
+    let client = Client::new(ClientSettings::default(), Default::default(), &pem);
+    if let Err(error) = client {
+        return Some(format!("cannot be used: {error}"));
+    }
+    let is_set = !limits.authorities_file.as_os_str().is_empty();
+    let holds_some = pem.windows(10).any(|bytes| bytes == b"-----BEGIN");
+    (is_set && !holds_some).then(|| "holds no certificate in PEM form".to_owned())
 }
 
 fn check_id<'a>(
