@@ -194,6 +194,14 @@ impl Desk {
         }
     }
 
+    /// To be called when a request that was announced by [`arrives`](Self::arrives) cannot be put
+    /// there.
+    pub fn leaves(directory: &Directory, request: &Request) {
+        if let Request::Attach(attach) = request {
+            directory.org(&attach.org).arrived(&attach.client_id);
+        }
+    }
+
     /// Does what is due, makes durable what somebody waits for, and answers what may be said. To be
     /// called after all requests that have come were taken, and when [`wait_ms`](Self::wait_ms) is
     /// over.

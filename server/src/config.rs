@@ -16,6 +16,7 @@ mod listen;
 mod log;
 mod mqtt;
 mod org;
+mod sessions;
 mod validate;
 mod webhook;
 
@@ -34,6 +35,7 @@ pub use self::listen::Listen;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::mqtt::MqttConfig;
 pub use self::org::{MultiDevice, OrgConfig, Secret, UserConfig};
+pub use self::sessions::{RetainedConfig, SessionsConfig};
 pub use self::webhook::WebhookConfig;
 
 /// The commented file with every key at its default.
@@ -60,6 +62,10 @@ pub struct Config {
     pub http: HttpConfig,
     /// The journal.
     pub journal: JournalConfig,
+    /// Stored sessions.
+    pub sessions: SessionsConfig,
+    /// Retained messages.
+    pub retained: RetainedConfig,
     /// Delivery to webhooks.
     pub webhook: WebhookConfig,
     /// Logging.
@@ -80,6 +86,8 @@ impl Default for Config {
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
             journal: JournalConfig::default(),
+            sessions: SessionsConfig::default(),
+            retained: RetainedConfig::default(),
             webhook: WebhookConfig::default(),
             log: LogConfig::default(),
             orgs: Vec::new(),

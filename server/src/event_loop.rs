@@ -49,7 +49,7 @@ use mailbox::Mailbox;
 pub(crate) use mailbox::{Letter, Letters};
 
 pub use listener::{Bound, Door, TcpProbes, bind};
-pub use metrics::{MqttMetrics, ReasonLabel};
+pub use metrics::{MqttMetrics, ReasonLabel, Seconds};
 
 /// What the event loops have in common.
 pub struct Shared {

@@ -6,6 +6,7 @@
 //! - [`event_loop`]: the MQTT side: sockets, sessions, messages
 //! - [`verifiers`]: the threads that check what takes time of a login
 //! - [`lifecycle`]: the one place where sessions begin and end
+//! - [`keeper`]: the thread that keeps stored sessions and retained messages
 //! - [`config`]: settings from a file and the environment
 //! - [`accounts`]: organisations, users and keys: who may come in
 //! - [`data_dir`]: what is kept between starts
@@ -24,6 +25,7 @@ pub mod data_dir;
 pub mod demo;
 pub mod event_loop;
 pub mod follower;
+pub mod keeper;
 pub mod lifecycle;
 pub mod listen;
 pub mod log;

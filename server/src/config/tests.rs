@@ -72,7 +72,8 @@ fn the_default_file_has_every_key_of_the_configuration() {
         .collect();
     for field in fields.map(|line| line.trim().split(':').next().unwrap_or_default()) {
         let groups = [
-            "listen", "accounts", "mqtt", "http", "journal", "webhook", "log", "orgs",
+            "listen", "accounts", "mqtt", "http", "journal", "sessions", "retained", "webhook",
+            "log", "orgs",
         ];
         let group = groups.contains(&field);
         let known = keys.iter().any(|key| key.rsplit('.').next() == Some(field));

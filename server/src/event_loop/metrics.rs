@@ -48,6 +48,11 @@ impl Seconds {
     pub(crate) fn observe(&self, seconds: f64) {
         self.0.observe(seconds);
     }
+
+    /// For registering it.
+    pub(crate) fn histogram(&self) -> Histogram {
+        self.0.clone()
+    }
 }
 
 /// Why something was refused, ended or dropped.

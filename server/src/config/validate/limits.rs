@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         .into_iter()
         .chain(accounts_rules(&config.accounts))
         .chain(webhook_rules(&config.webhook))
+        .chain(session_rules(config))
         .filter(|(_, value, range)| !range.contains(value))
         .map(|(key, value, range)| {
             let (least, most) = range.into_inner();
@@ -228,6 +229,59 @@ fn accounts_rules(accounts: &AccountsConfig) -> Vec<Rule> {
             "accounts.jwks_retry_secs",
             accounts.jwks_retry_secs,
             1..=3600,
+        ),
+    ]
+}
+
+fn session_rules(config: &Config) -> Vec<Rule> {
+    let (sessions, retained) = (&config.sessions, &config.retained);
+    let (kib, gib) = (1024, 1 << 30);
+    vec![
+        (
+            "sessions.stored_max",
+            sessions.stored_max as u64,
+            0..=10_000_000,
+        ),
+        (
+            "sessions.queue_messages_max",
+            sessions.queue_messages_max as u64,
+            1..=60_000,
+        ),
+        (
+            "sessions.queue_bytes_max",
+            sessions.queue_bytes_max,
+            kib..=gib,
+        ),
+        ("sessions.window", sessions.window as u64, 1..=60_000),
+        (
+            "sessions.requests_waiting_max",
+            sessions.requests_waiting_max as u64,
+            1..=1 << 24,
+        ),
+        (
+            "sessions.requests_bytes_max",
+            sessions.requests_bytes_max as u64,
+            kib..=64 * gib,
+        ),
+        (
+            "sessions.memory_bytes_max",
+            sessions.memory_bytes_max as u64,
+            kib..=64 * gib,
+        ),
+        (
+            "sessions.segment_bytes",
+            sessions.segment_bytes,
+            1 << 20..=gib,
+        ),
+        (
+            "retained.messages_max",
+            retained.messages_max as u64,
+            0..=10_000_000,
+        ),
+        (
+            "retained.bytes_max",
+            retained.bytes_max as u64,
+            0..=64 * gib,
         ),
     ]
 }
