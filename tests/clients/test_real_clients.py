@@ -8,7 +8,7 @@ from harness import login
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
 
-@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("qos", [0, 1, 2])
 def test_everyone_hears_everyone(guests, server, qos):
     everyone_hears_everyone(guests, server, qos)
 

@@ -61,9 +61,25 @@ def properties(level, raw=b""):
     return var_int(len(raw)) + raw if level == 5 else b""
 
 
-def connect(client_id, user=None, password=None, level=4, keep_alive=60, clean=True, props=b""):
+@dataclass(frozen=True)
+class Will:
+    """What a client wants to be published when it goes without DISCONNECT."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    props: bytes = b""
+
+
+def connect(
+    client_id, user=None, password=None, level=4, keep_alive=60, clean=True, props=b"", will=None
+):
     flags = 0x02 if clean else 0
     payload = string(client_id)
+    if will is not None:
+        flags |= 0x04 | will.qos << 3 | (0x20 if will.retain else 0)
+        payload += properties(level, will.props) + string(will.topic) + string(will.payload)
     if user is not None:
         flags |= 0x80
         payload += string(user)

@@ -82,8 +82,8 @@ pub(super) fn limits(settings: &MqttConfig) -> mqtt::Limits {
         topic_alias_sent_max: settings.topic_alias_sent_max,
         session_expiry_secs_max: 0,
         retain_available: false,
-        shared_available: false,
-        subscription_ids_available: false,
+        shared_available: true,
+        subscription_ids_available: true,
     }
 }
 

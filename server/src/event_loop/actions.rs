@@ -190,6 +190,7 @@ impl Worker {
             return Flow::Ended;
         };
         let most = self.house.shared.settings.subscriptions_per_session_max;
+        let identifier = request.subscription_id;
         for entry in &mut request.entries {
             let Ok(options) = entry.verdict else {
                 continue;
@@ -200,7 +201,7 @@ impl Worker {
                     if !self.may_subscribe(key, filter) {
                         return Err(SubscribeFailure::NotAuthorized);
                     }
-                    org.subscribe(session, filter, options.to_bits(), None, most)
+                    org.subscribe(session, filter, options.to_bits(), identifier, most)
                         .map_err(|_| SubscribeFailure::QuotaExceeded)
                 });
             entry.verdict = added.map(|_| options);

@@ -2,7 +2,7 @@
 //!
 //! Output is collected while a batch of events is handled and written once per connection. What a
 //! socket does not take waits in the connection, up to `outbound_bytes_max`. Beyond that, a QoS 0
-//! message is dropped and counted; QoS 1 messages wait in the session's queue, and when that is full
+//! message is dropped and counted; the others wait in the session's queue, and when that is full
 //! too the session ends: it is told 0x97 rather than left with a gap that nobody notices.
 
 use std::io::{ErrorKind, Write};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use mio::{Interest, Token};
-use mqtt::{DisconnectReason, Message, QoS};
+use mqtt::{DisconnectReason, Message, Outgoing, QoS};
 use presence::EndReason;
 
 use super::connection::{Connection, Phase, Transport};
@@ -53,7 +53,12 @@ impl Worker {
         let now_ms = self.now_ms;
         let outcome = self.with_output(key, |session, out| {
             let limits = &house.shared.limits;
-            session.deliver(message, delivery.qos.into(), has_room, now_ms, limits, out)
+            let options = Outgoing {
+                qos: delivery.qos,
+                retain: delivery.retain,
+                subscription_ids: delivery.identifiers.as_deref().unwrap_or_default(),
+            };
+            session.deliver(message, options, has_room, now_ms, limits, out)
         });
         match outcome {
             None => {}

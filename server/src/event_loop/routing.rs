@@ -8,6 +8,7 @@
 //! A member of a share group may be gone when the message gets there. Then another one is asked, on
 //! whichever loop it is, up to [`TRIES_MAX`] times.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use mqtt::{Message, PublishOutcome, QoS, SubscriptionOptions};
@@ -26,12 +27,16 @@ const TRIES_MAX: u8 = 8;
 const PARCEL_DELIVERIES_MAX: usize = 1_024;
 
 /// One session that gets a message.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Delivery {
     pub(super) connection: u32,
     pub(super) session: SessionRef,
     /// The QoS granted, or that of the message if it is lower.
     pub(super) qos: QoS,
+    /// The RETAIN flag: as published, if a subscription asks for that (MQTT-3.3.1-13).
+    pub(super) retain: bool,
+    /// The identifiers of all its subscriptions that have one (MQTT-3.3.4-4).
+    pub(super) identifiers: Option<Arc<[NonZeroU32]>>,
     /// The group that it was chosen from.
     share: Option<ShareRef>,
     tries_left: u8,
@@ -55,7 +60,7 @@ impl Routes {
         }
         let is_same = |a: &Recipient, b: &Recipient| a.session == b.session && b.share.is_none();
         for matched in self.recipients.chunk_by(is_same) {
-            let Some(delivery) = delivery(matched, publisher, message.qos()) else {
+            let Some(delivery) = delivery(matched, publisher, message) else {
                 continue;
             };
             let worker = usize::from(matched[0].address.worker);
@@ -78,23 +83,39 @@ impl Routes {
 fn delivery(
     matched: &[Recipient],
     publisher: Option<SessionRef>,
-    published: QoS,
+    message: &Message,
 ) -> Option<Delivery> {
     let first = &matched[0];
     let is_own = publisher == Some(first.session);
-    let granted = matched
-        .iter()
-        .map(|recipient| SubscriptionOptions::from_bits(recipient.options))
-        .filter(|options| !(options.no_local && is_own))
-        .map(|options| options.qos)
-        .max_by_key(|qos| qos.value())?;
+    let mut granted = None;
+    let mut retain = false;
+    let mut has_identifiers = false;
+    for recipient in matched {
+        let options = SubscriptionOptions::from_bits(recipient.options);
+        if options.no_local && is_own {
+            continue;
+        }
+        granted = granted.max(Some(options.qos));
+        retain |= options.retain_as_published && message.retain();
+        has_identifiers |= recipient.identifier.is_some();
+    }
     Some(Delivery {
         connection: first.address.connection,
         session: first.session,
-        qos: granted.less_value(published),
+        qos: granted?.less_value(message.qos()),
+        retain,
+        identifiers: has_identifiers.then(|| identifiers(matched, is_own)),
         share: first.share,
         tries_left: TRIES_MAX,
     })
+}
+
+fn identifiers(matched: &[Recipient], is_own: bool) -> Arc<[NonZeroU32]> {
+    let options = |found: &Recipient| SubscriptionOptions::from_bits(found.options);
+    let counted = matched
+        .iter()
+        .filter(|found| !(is_own && options(found).no_local));
+    counted.filter_map(|found| found.identifier).collect()
 }
 
 /// Messages for the connections of one event loop.
@@ -212,7 +233,7 @@ impl Worker {
             let Some(member) = org.next_member(share) else {
                 break;
             };
-            let Some(next) = self::delivery(&[member], None, message.qos()) else {
+            let Some(next) = self::delivery(&[member], None, message) else {
                 break;
             };
             let next = Delivery { tries_left, ..next };

@@ -71,6 +71,51 @@ fn deliveries_stand_by_event_loop_whatever_the_order_of_subscription() {
     assert!(found.is_sorted());
 }
 
+/// Identifiers and RETAIN of the only delivery of a retained message.
+fn details(org: &Org, publisher: Option<SessionRef>) -> (Vec<u32>, bool) {
+    let message = Message::new("a/b".into(), Bytes::new(), QoS::AtMostOnce).with_retain(true);
+    let mut routes = Routes::default();
+    routes.find(org, publisher, &message);
+    let mut all = routes.groups().flat_map(|(_, deliveries)| deliveries);
+    let delivery = all.next().unwrap();
+    assert!(all.next().is_none());
+    let ids = delivery.identifiers.iter().flat_map(|ids| ids.iter());
+    (ids.map(|id| id.get()).collect(), delivery.retain)
+}
+
+// MQTT-3.3.4-3, MQTT-3.3.4-4
+#[test]
+fn the_copy_has_the_identifiers_of_all_its_subscriptions() {
+    let org = Org::new("org");
+    let session = open(&org, 0, 1);
+    for (filter, options, identifier) in [
+        ("a/#", 0, Some(7)),
+        ("a/b", 0, None),
+        ("a/+", NO_LOCAL, Some(9)),
+        ("other", 0, Some(8)),
+    ] {
+        let filter = TopicFilter::parse(filter).unwrap();
+        let identifier = identifier.and_then(std::num::NonZeroU32::new);
+        org.subscribe(session, filter, options, identifier, 100)
+            .unwrap();
+    }
+    assert_eq!(details(&org, None).0, [7, 9]);
+    assert_eq!(details(&org, Some(session)).0, [7], "without No Local");
+}
+
+// MQTT-3.3.1-12, MQTT-3.3.1-13
+#[test]
+fn retain_is_kept_for_those_who_ask_for_it() {
+    const RETAIN_AS_PUBLISHED: u8 = 1 << 3;
+    for (options, expected) in [(0, false), (RETAIN_AS_PUBLISHED, true)] {
+        let org = Org::new("org");
+        let session = open(&org, 0, 1);
+        subscribe(&org, session, "a/b", options);
+        subscribe(&org, session, "a/#", 0);
+        assert_eq!(details(&org, None), (Vec::new(), expected));
+    }
+}
+
 // MQTT-3.8.3-3
 #[test]
 fn no_local_keeps_a_message_from_its_publisher_unless_another_subscription_wants_it() {
