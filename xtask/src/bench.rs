@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the project's promises about size and speed, measured and judged.
 //!
-//! `connections` holds the server against Mosquitto, socket by socket; `presence` fills one
+//! `connections` and `messages` hold the server against Mosquitto; `presence` fills one
 //! organisation with a million sessions and asks; `journal`, `webhook` and `restart` measure what
 //! it costs that events are written down, delivered and found again. Each prints a table that says
 //! PASS or FAIL per goal, and a missed goal is an exit code other than 0. Nothing here is linked
@@ -12,6 +12,8 @@ mod connections;
 mod http;
 mod journal;
 mod machine;
+mod messages;
+mod mosquitto;
 mod optimised;
 mod packets;
 mod peer;
@@ -42,6 +44,8 @@ struct Bench {
 enum Which {
     /// Memory and CPU time per connection, beside Mosquitto's (the default)
     Connections(connections::Options),
+    /// Messages a second of CPU time, and how long they take, beside Mosquitto's
+    Messages(messages::Options),
     /// A million sessions in one organisation: memory, queries, and changes meanwhile
     Presence(presence::Options),
     /// What CONNECT takes with the journal on, beside the same without one
@@ -63,6 +67,7 @@ pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
         .unwrap_or_else(|| Which::Connections(connections::Options::default()));
     match which {
         Which::Connections(options) => conclude(connections::run(&options)),
+        Which::Messages(options) => optimised(|| messages::run(&options)),
         Which::Presence(options) => optimised(|| presence::run(&options)),
         Which::Journal(options) => optimised(|| journal::run(&options)),
         Which::Webhook(options) => optimised(|| webhook::run(&options)),

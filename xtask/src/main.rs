@@ -40,6 +40,6 @@ fn root() -> PathBuf {
 }
 
 const USAGE: &str = "\
-cargo xtask bench  [connections|presence|journal|webhook|restart]; --help tells more
+cargo xtask bench  [connections|messages|presence|journal|webhook|restart]; --help tells more
 cargo xtask test   install what the tests need, then run every check there is
 cargo xtask tidy   the rules for files that no linter knows";

@@ -8,7 +8,6 @@
 
 mod conversation;
 mod fleet;
-mod mosquitto;
 mod trial;
 mod verdict;
 mod websocket;
@@ -18,8 +17,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::{machine, report::Report, whosthere::Whosthere};
-use mosquitto::Mosquitto;
+use super::{machine, mosquitto::Mosquitto, report::Report, whosthere::Whosthere};
 use trial::{Measurement, measure, measure_with_webhook};
 
 /// What to run.

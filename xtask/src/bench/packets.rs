@@ -29,10 +29,40 @@ pub(super) fn connect(number: usize) -> Vec<u8> {
 
 /// SUBSCRIBE of client `number` to its own topic with QoS 0.
 pub(super) fn subscribe(number: usize) -> Vec<u8> {
+    subscribe_to(&format!("dev/{number}/cmd"), 0)
+}
+
+/// SUBSCRIBE to a topic.
+pub(super) fn subscribe_to(topic: &str, qos: u8) -> Vec<u8> {
     let mut body = vec![0, 1, 0]; // packet identifier 1, no properties
-    push_text(&mut body, &format!("dev/{number}/cmd"));
-    body.push(0);
+    push_text(&mut body, topic);
+    body.push(qos);
     packet(SUBSCRIBE, &body)
+}
+
+/// Appends a PUBLISH; at QoS 1 with this packet identifier.
+pub(super) fn push_publish(
+    bytes: &mut Vec<u8>,
+    topic: &str,
+    packet_id: Option<u16>,
+    payload: &[u8],
+) {
+    let id_length = packet_id.map_or(0, |_| 2);
+    let length = 2 + topic.len() + id_length + 1 + payload.len();
+    debug_assert!(length < 128);
+    bytes.extend([if packet_id.is_some() { 0x32 } else { 0x30 }, length as u8]);
+    push_text(bytes, topic);
+    if let Some(id) = packet_id {
+        bytes.extend(id.to_be_bytes());
+    }
+    bytes.push(0); // no properties
+    bytes.extend(payload);
+}
+
+/// Appends a PUBACK that says that all is well.
+pub(super) fn push_puback(bytes: &mut Vec<u8>, packet_id: u16) {
+    bytes.extend([0x40, 2]);
+    bytes.extend(packet_id.to_be_bytes());
 }
 
 /// Takes a CONNACK from the front of `input` if it is there in full; a refusal is an error.
@@ -47,13 +77,19 @@ pub(super) fn take_connack(input: &mut Vec<u8>) -> Result<bool> {
     Ok(true)
 }
 
-/// Takes a SUBACK from the front of `input` if it is there in full; a refusal is an error.
+/// Takes a SUBACK that grants QoS 0 from the front of `input` if it is there in full; anything else
+/// is an error.
 pub(super) fn take_suback(input: &mut Vec<u8>) -> Result<bool> {
+    take_suback_of(input, 0)
+}
+
+/// As [`take_suback`], for another QoS.
+pub(super) fn take_suback_of(input: &mut Vec<u8>, qos: u8) -> Result<bool> {
     let Some(body) = take_packet(input, SUBACK)? else {
         return Ok(false);
     };
     ensure!(
-        body.last() == Some(&0),
+        body.last() == Some(&qos),
         "subscription refused: SUBACK {body:02x?}"
     );
     Ok(true)

@@ -8,11 +8,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::super::peer::{Addresses, Peer, Running};
+use super::peer::{Addresses, Peer, Running};
 
 /// A Mosquitto that was found and tried.
+#[derive(Clone)]
 pub(super) struct Mosquitto {
     program: PathBuf,
+    /// The beginning of its configuration, beside what is always there.
+    settings: String,
     version: String,
     speaks_websocket: bool,
 }
@@ -35,12 +38,21 @@ impl Mosquitto {
         })?;
         let mut mosquitto = Self {
             program,
+            settings: String::new(),
             version,
             speaks_websocket: true,
         };
         // One that was built without ends at once when asked for such a listener.
         mosquitto.speaks_websocket = mosquitto.start().is_ok();
         Ok(mosquitto)
+    }
+
+    /// The same with `settings`, whole lines, for all its listeners.
+    pub(super) fn with(&self, settings: &str) -> Self {
+        Self {
+            settings: settings.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// What it calls itself.
@@ -62,6 +74,7 @@ impl Mosquitto {
         let listener = |port| format!("listener {port} 127.0.0.1\nmax_connections -1\n");
         let mut text =
             "allow_anonymous true\npersistence false\nlog_dest none\nsys_interval 0\n".to_owned();
+        text += &self.settings;
         text += &listener(addresses.tcp.port());
         if self.speaks_websocket {
             text += &listener(addresses.websocket.port());
