@@ -9,6 +9,7 @@ mod known;
 mod login;
 mod metrics;
 mod names;
+mod rules;
 mod stored;
 mod tokens;
 
@@ -22,6 +23,8 @@ use webhook::deliver::Client;
 pub use self::digest::Digest;
 pub use self::login::{Admission, Check, Decision, LoginRefused};
 pub use self::metrics::AccountMetrics;
+pub use self::rules::SessionRules;
+pub(crate) use self::rules::fault_of_filter;
 pub use self::stored::{HashBounds, HashError, StoredHash, hash};
 pub(crate) use self::tokens::KeySource;
 pub use self::tokens::{Issuer, TokenFacts, TokenTopics};
@@ -29,6 +32,7 @@ pub use crate::config::MultiDevice;
 use crate::config::{AccountsConfig, Config, OrgConfig, UserConfig};
 use known::Known;
 use names::Names;
+use rules::Rules;
 
 /// An organisation by its place in [`Accounts::org_ids`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +65,8 @@ struct OrgAccounts {
     /// Checked in vain when there is no such user, so that this takes as long as a wrong password.
     decoy: Option<Arc<StoredHash>>,
     issuers: Vec<Issuer>,
+    /// None where everything is allowed.
+    rules: Option<Rules>,
 }
 
 struct User {
@@ -107,6 +113,7 @@ impl Accounts {
         for org in &config.orgs {
             let index = accounts.add(&org.id, org.open_auth, users_of(org, &config.accounts));
             accounts.orgs[index.0].multi_device = org.multi_device;
+            accounts.orgs[index.0].rules = Rules::of(org);
             for jwt in &org.jwts {
                 let issuer = Issuer::new(jwt, limits, &client);
                 let issuer = issuer.map_err(|(key, why)| {
@@ -170,6 +177,17 @@ impl Accounts {
             })
     }
 
+    /// What a session may publish and subscribe to; none where everything is allowed.
+    pub fn session_rules(
+        &self,
+        org: OrgIndex,
+        username: &str,
+        client_id: &str,
+    ) -> Option<Arc<SessionRules>> {
+        let rules = self.orgs[org.0].rules.as_ref()?;
+        Some(rules.session(username, client_id))
+    }
+
     /// Where keys of tokens are fetched from.
     pub(crate) fn key_sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
         let issuers = self.orgs.iter().flat_map(|org| &org.issuers);
@@ -231,6 +249,7 @@ impl Accounts {
             users,
             decoy,
             issuers: Vec::new(),
+            rules: None,
         });
         self.by_id.insert(id.to_owned(), index);
         index

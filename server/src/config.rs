@@ -16,6 +16,7 @@ mod listen;
 mod log;
 mod mqtt;
 mod org;
+mod rule;
 mod sessions;
 mod validate;
 mod webhook;
@@ -35,6 +36,7 @@ pub use self::listen::Listen;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::mqtt::MqttConfig;
 pub use self::org::{MultiDevice, OrgConfig, Secret, UserConfig};
+pub use self::rule::{Effect, RuleAction, RuleConfig};
 pub use self::sessions::{RetainedConfig, SessionsConfig};
 pub use self::webhook::WebhookConfig;
 

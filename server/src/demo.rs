@@ -111,6 +111,8 @@ fn config(listen: &Listen, secret_key: &str) -> Config {
             open_auth: false,
             multi_device: Default::default(),
             users,
+            rules_default: None,
+            rules: Vec::new(),
             jwts: Vec::new(),
             webhooks: Vec::new(),
         }],

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{EndpointConfig, JwtConfig};
+use super::{Effect, EndpointConfig, JwtConfig, RuleConfig};
 
 /// One `[[org]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +24,12 @@ pub struct OrgConfig {
     /// The `[[org.user]]` tables.
     #[serde(default, rename = "user")]
     pub users: Vec<UserConfig>,
+    /// What no rule decides; none: allow without rules, deny with some.
+    #[serde(default)]
+    pub rules_default: Option<Effect>,
+    /// The `[[org.rule]]` tables, in their order.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<RuleConfig>,
     /// The `[[org.jwt]]` tables: whose tokens are taken as passwords.
     #[serde(default, rename = "jwt")]
     pub jwts: Vec<JwtConfig>,

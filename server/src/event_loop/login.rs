@@ -121,9 +121,18 @@ impl Worker {
     }
 
     /// The terms of a session that is about to begin.
-    fn pass_of(&self, admission: &Admission) -> Pass {
-        let mut pass = Pass::default();
-        if let Some(token) = &admission.token {
+    fn pass_of(&self, admission: &Admission, client_id: &str) -> Pass {
+        let Admission {
+            org,
+            username,
+            token,
+        } = admission;
+        let accounts = &self.house.shared.accounts;
+        let mut pass = Pass {
+            rules: accounts.session_rules(*org, username, client_id),
+            ..Pass::default()
+        };
+        if let Some(token) = token {
             let now_secs = unix_ms() / 1000;
             let end = |secs| passes::tick_of(secs, now_secs, self.now);
             pass.ends_at = token.ends_at_secs.and_then(end);
@@ -144,12 +153,12 @@ impl Worker {
         let Some(client) = self.client(key, request) else {
             return Flow::Ended;
         };
-        let pass = self.pass_of(admission);
+        let client_id = assigned.as_deref().unwrap_or(&request.client_id);
+        let pass = self.pass_of(admission, client_id);
         self.passes.issue(key, pass);
         let Some((connection, mut pending)) = self.pending_of(key) else {
             return Flow::Ended;
         };
-        let client_id = assigned.as_deref().unwrap_or(&request.client_id);
         connection.phase = Phase::Opening;
         let asked = house.shared.lifecycle.open(OpenRequest {
             org: Arc::clone(&house.shared.orgs[admission.org.get()]),

@@ -4,11 +4,12 @@
 //! A pass is issued when a login is accepted and withdrawn when its connection is gone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use topics::{TopicFilter, TopicName};
 
 use super::connection::Tick;
-use crate::accounts::TokenTopics;
+use crate::accounts::{SessionRules, TokenTopics};
 
 /// The terms of one connection.
 #[derive(Debug, Default)]
@@ -17,23 +18,31 @@ pub(super) struct Pass {
     pub(super) ends_at: Option<Tick>,
     /// What its token allows, if that is not everything.
     pub(super) topics: Option<TokenTopics>,
+    /// What the organisation's rules allow, if that is not everything.
+    pub(super) rules: Option<Arc<SessionRules>>,
 }
 
 impl Pass {
     /// Whether it says nothing.
     pub(super) fn is_blank(&self) -> bool {
-        let Self { ends_at, topics } = self;
-        ends_at.is_none() && topics.is_none()
+        let Self {
+            ends_at,
+            topics,
+            rules,
+        } = self;
+        ends_at.is_none() && topics.is_none() && rules.is_none()
     }
 
     pub(super) fn may_publish(&self, name: TopicName<'_>) -> bool {
-        let topics = self.topics.as_ref();
+        let (topics, rules) = (self.topics.as_ref(), self.rules.as_ref());
         topics.is_none_or(|topics| topics.may_publish(name))
+            && rules.is_none_or(|rules| rules.may_publish(name))
     }
 
     pub(super) fn may_subscribe(&self, filter: TopicFilter<'_>) -> bool {
-        let topics = self.topics.as_ref();
+        let (topics, rules) = (self.topics.as_ref(), self.rules.as_ref());
         topics.is_none_or(|topics| topics.may_subscribe(filter))
+            && rules.is_none_or(|rules| rules.may_subscribe(filter))
     }
 }
 

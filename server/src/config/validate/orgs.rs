@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Problem;
-use crate::accounts::{HashBounds, StoredHash};
+use crate::accounts::{HashBounds, StoredHash, fault_of_filter};
 use crate::config::{Config, OrgConfig, UserConfig};
 
 const ID_BYTES_MAX: usize = 64;
@@ -32,6 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             ));
         }
         problems.extend(check_keys(org, &mut keys));
+        problems.extend(check_rules(org));
         problems.extend(check_users(org, &config.accounts.hash_bounds()));
     }
     problems.extend(check_default_org(config, &ids));
@@ -88,6 +89,28 @@ fn fault_of_key(key: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+fn check_rules(org: &OrgConfig) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (at, rule) in org.rules.iter().enumerate() {
+        let mut report = |why: String| {
+            let key = format!("org.rule[{at}].topics");
+            problems.push(Problem::new(
+                key,
+                format!("of organisation {:?} {why}", org.id),
+            ));
+        };
+        if rule.topics.is_empty() {
+            report("is empty; a rule without topics decides nothing".to_owned());
+        }
+        for topic in &rule.topics {
+            if let Some(why) = fault_of_filter(topic) {
+                report(format!("holds {:?}, which {why}", shortened(topic)));
+            }
+        }
+    }
+    problems
 }
 
 fn check_users(org: &OrgConfig, bounds: &HashBounds) -> Vec<Problem> {
