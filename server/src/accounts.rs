@@ -5,6 +5,7 @@
 //! and nowhere else, so whatever carries one has been authenticated.
 
 mod digest;
+mod guesses;
 mod known;
 mod login;
 mod metrics;
@@ -21,6 +22,7 @@ use subtle::ConstantTimeEq;
 use webhook::deliver::Client;
 
 pub use self::digest::Digest;
+pub use self::guesses::{GuessLimits, Guesses};
 pub use self::login::{Admission, Check, Decision, LoginRefused};
 pub use self::metrics::AccountMetrics;
 pub use self::rules::SessionRules;
@@ -53,6 +55,8 @@ pub struct Accounts {
     default_org: Option<OrgIndex>,
     known: Known,
     names: Names,
+    /// Who has guessed wrong lately.
+    pub guesses: Guesses,
     /// What is counted of logins.
     pub metrics: AccountMetrics,
 }
@@ -225,6 +229,11 @@ impl Accounts {
     fn empty(config: &AccountsConfig) -> io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let guesses = Guesses::new(config.guess_limits());
+        let metrics = AccountMetrics {
+            slowed: guesses.slowed.clone(),
+            ..AccountMetrics::default()
+        };
         Ok(Self {
             orgs: Vec::new(),
             by_id: HashMap::new(),
@@ -232,7 +241,8 @@ impl Accounts {
             default_org: None,
             names: Names::new(config.token_names_max),
             known: Known::new(config.known_passwords_max, config.known_password_secs, key),
-            metrics: AccountMetrics::default(),
+            guesses,
+            metrics,
         })
     }
 

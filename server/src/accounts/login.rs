@@ -95,6 +95,14 @@ pub enum LoginRefused {
 }
 
 impl LoginRefused {
+    /// Whether it may have been a guess: something secret was wrong.
+    pub fn is_guess(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownUserOrPassword | Self::UnknownOrganisation | Self::WrongToken
+        )
+    }
+
     /// Whether the login could never be right, so that "bad user name" says more than "not
     /// authorised". Unknown organisations are not among these: that would tell who exists.
     pub fn is_malformed(self) -> bool {

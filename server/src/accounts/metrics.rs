@@ -8,6 +8,8 @@ use prometheus_client::registry::Registry;
 pub struct AccountMetrics {
     /// Stored passwords that were hashed to be compared, right or wrong.
     pub hashes: Counter,
+    /// Logins and API keys that were not looked at, since too many were wrong.
+    pub slowed: Counter,
     /// Sets of keys for tokens that were fetched.
     pub key_fetches: Counter,
     /// Sets of keys that could not be fetched.
@@ -21,6 +23,11 @@ impl AccountMetrics {
             "password_hashes",
             "Stored passwords hashed to be compared",
             self.hashes.clone(),
+        );
+        registry.register(
+            "guesses_slowed",
+            "Logins and API keys not looked at, since too many were wrong",
+            self.slowed.clone(),
         );
         registry.register(
             "token_key_fetches",

@@ -3,6 +3,7 @@
 //! The only way for a handler to an organisation. `X-Secret-Key` is looked at first; a request
 //! that has it is judged by it alone.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -12,6 +13,11 @@ use axum::http::{HeaderMap, header};
 use super::AppState;
 use super::problem::Problem;
 use crate::accounts::OrgIndex;
+use crate::clock::unix_ms;
+
+/// Where a connection comes from; each request carries it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// An authenticated caller of a server that is ready.
 pub(super) struct Caller {
@@ -27,7 +33,18 @@ impl FromRequestParts<Arc<AppState>> for Caller {
     ) -> Result<Self, Self::Rejection> {
         state.readiness.check()?;
         let key = secret_key(&parts.headers).ok_or(Problem::NoKey)?;
-        let org = state.accounts.org_of_key(key).ok_or(Problem::NoKey)?;
+        let peer = parts.extensions.get::<Peer>().map(|Peer(peer)| peer.ip());
+        let (guesses, now_secs) = (&state.accounts.guesses, unix_ms() / 1000);
+        // Also a right key has to wait: an answer to it would tell that it is one.
+        if let Some(secs) = peer.and_then(|peer| guesses.key_pause_secs(peer, now_secs)) {
+            return Err(Problem::TooManyKeys { secs });
+        }
+        let Some(org) = state.accounts.org_of_key(key) else {
+            if let Some(peer) = peer {
+                guesses.count_key(peer, now_secs);
+            }
+            return Err(Problem::NoKey);
+        };
         Ok(Self { org })
     }
 }

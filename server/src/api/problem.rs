@@ -30,6 +30,8 @@ pub(super) enum Problem {
     BadName(&'static str),
     /// There is no key, or it opens nothing.
     NoKey,
+    /// Too many keys from this address were wrong.
+    TooManyKeys { secs: u64 },
     /// No such path.
     NotFound,
     /// The path is there, the method is not.
@@ -72,6 +74,9 @@ impl Problem {
             Self::BadQuery(_) => (S::BAD_REQUEST, "bad-query", "Query cannot be read"),
             Self::BadName(_) => (S::BAD_REQUEST, "bad-name", "Not a user name"),
             Self::NoKey => (S::UNAUTHORIZED, "no-key", "Secret key required"),
+            Self::TooManyKeys { .. } => {
+                (S::TOO_MANY_REQUESTS, "too-many-keys", "Too many wrong keys")
+            }
             Self::NotFound => (S::NOT_FOUND, "not-found", "No such resource"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
@@ -110,6 +115,9 @@ impl Problem {
             Self::NoKey => "Send a valid secret key as `X-Secret-Key: sk_…` or `Authorization: \
                             Bearer sk_…`."
                 .into(),
+            Self::TooManyKeys { secs } => {
+                format!("Too many wrong keys came from this address. Try again in {secs} seconds.")
+            }
             Self::NotFound => "There is nothing at this path.".into(),
             Self::MethodNotAllowed => "The Allow header names the methods of this path.".into(),
             Self::SlowBody => "The body of the request did not arrive in time.".into(),
@@ -141,6 +149,7 @@ impl Problem {
             | Self::NotReady(_)
             | Self::Journal
             | Self::Storage => Some((header::RETRY_AFTER, one_second)),
+            Self::TooManyKeys { secs } => Some((header::RETRY_AFTER, HeaderValue::from(*secs))),
             // What is left of the body would be taken for the next request.
             Self::SlowBody | Self::LargeBody { .. } => {
                 Some((header::CONNECTION, HeaderValue::from_static("close")))

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::key::Peer;
 use super::stall::StallGuard;
 use super::{AppState, router};
 
@@ -111,8 +112,14 @@ impl Server {
         // A socket that cannot take the option is about to fail anyway.
         let _ = stream.set_nodelay(true);
         let metrics = self.state.metrics.http.clone();
+        let peer = stream.peer_addr().ok();
+        let router = match peer {
+            Some(peer) => self.router.clone().layer(Extension(Peer(peer))),
+            // It is gone already.
+            None => self.router.clone(),
+        };
         let io = StallGuard::new(stream, self.stall_limit, metrics.stalled.clone());
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(router);
         let connection = self.http1.serve_connection(TokioIo::new(io), service);
         let mut watch_stop = self.watch_stop.clone();
         async move {

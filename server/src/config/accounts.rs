@@ -9,7 +9,7 @@ use webhook::address::AddressPolicy;
 use webhook::deliver::ClientSettings;
 
 use super::webhook::prefixes;
-use crate::accounts::HashBounds;
+use crate::accounts::{GuessLimits, HashBounds};
 
 /// The `[accounts]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -29,6 +29,14 @@ pub struct AccountsConfig {
     pub known_passwords_max: usize,
     /// How long one is remembered, seconds.
     pub known_password_secs: u64,
+    /// Wrong passwords, and wrong API keys, of one address in the window.
+    pub guess_address_max: u32,
+    /// Wrong passwords for one user in the window.
+    pub guess_user_max: u32,
+    /// The window, seconds.
+    pub guess_window_secs: u32,
+    /// Addresses and users whose wrong guesses are remembered.
+    pub guess_entries_max: usize,
     /// Names for people, out of tokens, that are remembered.
     pub token_names_max: usize,
     /// Time to fetch a set of keys, seconds.
@@ -54,6 +62,10 @@ impl Default for AccountsConfig {
             hash_work_kib_max: 1_048_576,
             known_passwords_max: 100_000,
             known_password_secs: 3600,
+            guess_address_max: 30,
+            guess_user_max: 10,
+            guess_window_secs: 300,
+            guess_entries_max: 65_536,
             token_names_max: 100_000,
             jwks_deadline_secs: 10,
             jwks_bytes_max: 262_144,
@@ -79,6 +91,17 @@ impl AccountsConfig {
     #[must_use]
     pub fn address_policy(&self) -> AddressPolicy {
         AddressPolicy::allowing(self.jwks_allow_addresses.clone())
+    }
+
+    /// The limits of guessing.
+    #[must_use]
+    pub fn guess_limits(&self) -> GuessLimits {
+        GuessLimits {
+            address_max: self.guess_address_max,
+            user_max: self.guess_user_max,
+            window_secs: self.guess_window_secs,
+            entries_max: self.guess_entries_max,
+        }
     }
 
     /// What a stored password may cost.

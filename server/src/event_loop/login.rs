@@ -3,6 +3,7 @@
 //! Most logins are decided at once. One whose password is stored as a hash goes to a verifier; the
 //! connection is held meanwhile, as it is for the journal.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mqtt::{ConnectRequest, Refusal};
@@ -25,6 +26,9 @@ impl Worker {
         let assigned = request.client_id.is_empty().then(assigned_client_id);
         let assigned = assigned.map(String::into_boxed_str);
         let client_id = assigned.as_deref().unwrap_or(&request.client_id);
+        if self.is_slowed(key, &request) {
+            return self.turn_away_guesser(key);
+        }
         let decision = house.shared.accounts.log_in(
             request.username.as_deref(),
             request.password.as_deref(),
@@ -35,7 +39,7 @@ impl Worker {
             Decision::Admitted(admission) => {
                 self.ask_for_session(key, &request, assigned, &admission)
             }
-            Decision::Refused(refused) => self.refuse_login(key, refused),
+            Decision::Refused(refused) => self.refuse_login(key, &request, refused),
             Decision::Check(check) => self.ask_verifier(key, request, assigned, check),
         }
     }
@@ -83,8 +87,10 @@ impl Worker {
         } = judgement;
         // What comes of it reaches the connection by letter or by its last words.
         let _ = match outcome {
+            // Those who guess many at once learn no more than those who guess one by one.
+            _ if self.is_slowed(key, &request) => self.turn_away_guesser(key),
             Ok(admission) => self.ask_for_session(key, &request, assigned, &admission),
-            Err(refused) => self.refuse_login(key, refused),
+            Err(refused) => self.refuse_login(key, &request, refused),
         };
     }
 
@@ -110,7 +116,36 @@ impl Worker {
         pass.is_none_or(|pass| pass.may_subscribe(filter))
     }
 
-    fn refuse_login(&mut self, key: usize, refused: LoginRefused) -> Flow {
+    fn address(&self, key: usize) -> Option<IpAddr> {
+        let connection = self.connections.get(key)?;
+        connection.socket.peer_addr().ok().map(|peer| peer.ip())
+    }
+
+    /// Whether too many guesses were wrong for this one to be looked at.
+    fn is_slowed(&self, key: usize, request: &ConnectRequest) -> bool {
+        let login = request.username.as_deref().unwrap_or_default();
+        let guesses = &self.house.shared.accounts.guesses;
+        guesses.is_slowed(self.address(key), login, unix_ms() / 1000)
+    }
+
+    fn turn_away_guesser(&mut self, key: usize) -> Flow {
+        self.house.shared.metrics.refuse("guessing");
+        let why = "too many wrong passwords; try again later";
+        self.refuse(key, Refusal::ConnectionRateExceeded, why);
+        Flow::Ended
+    }
+
+    fn refuse_login(
+        &mut self,
+        key: usize,
+        request: &ConnectRequest,
+        refused: LoginRefused,
+    ) -> Flow {
+        if refused.is_guess() {
+            let login = request.username.as_deref().unwrap_or_default();
+            let guesses = &self.house.shared.accounts.guesses;
+            guesses.count(self.address(key), login, unix_ms() / 1000);
+        }
         let (reason, refusal) = match refused {
             LoginRefused::NoKeys => ("no_token_keys", Refusal::ServerUnavailable),
             _ => ("login", Refusal::BadUserNameOrPassword),
@@ -155,6 +190,15 @@ impl Worker {
         };
         let client_id = assigned.as_deref().unwrap_or(&request.client_id);
         let pass = self.pass_of(admission, client_id);
+        if let Some(will) = &request.will
+            && !TopicName::parse(will.message.topic()).is_ok_and(|topic| pass.may_publish(topic))
+        {
+            // A will that could not be sent is better refused now than missed later.
+            self.house.shared.metrics.refuse("will_not_authorized");
+            let why = "not authorized to publish the will";
+            self.refuse(key, Refusal::NotAuthorized, why);
+            return Flow::Ended;
+        }
         self.passes.issue(key, pass);
         let Some((connection, mut pending)) = self.pending_of(key) else {
             return Flow::Ended;

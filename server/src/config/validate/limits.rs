@@ -206,6 +206,26 @@ fn accounts_rules(accounts: &AccountsConfig) -> Vec<Rule> {
             1..=86_400,
         ),
         (
+            "accounts.guess_address_max",
+            accounts.guess_address_max.into(),
+            0..=1_000_000,
+        ),
+        (
+            "accounts.guess_user_max",
+            accounts.guess_user_max.into(),
+            0..=1_000_000,
+        ),
+        (
+            "accounts.guess_window_secs",
+            accounts.guess_window_secs.into(),
+            1..=86_400,
+        ),
+        (
+            "accounts.guess_entries_max",
+            accounts.guess_entries_max as u64,
+            16..=1 << 24,
+        ),
+        (
             "accounts.token_names_max",
             accounts.token_names_max as u64,
             0..=10_000_000,
