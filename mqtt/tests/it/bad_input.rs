@@ -201,7 +201,8 @@ fn bytes_that_are_no_packet_end_the_session() {
 }
 
 // MQTT-1.5.4-1, MQTT-1.5.5-1, MQTT-1.5.7-1, MQTT-2.1.3-1, MQTT-2.2.2-1, MQTT-3.3.1-4, MQTT-3.3.2-1,
-// MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.8.3-5, MQTT-3.10.1-1, MQTT-3.14.1-1, MQTT-3.14.2-1, MQTT-4.13.1-1
+// MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.8.3-1, MQTT-3.8.3-5, MQTT-3.10.1-1,
+// MQTT-3.10.3-1, MQTT-3.14.1-1, MQTT-3.14.2-1, MQTT-4.13.1-1
 #[test]
 fn malformed_packets_end_the_session() {
     let everywhere: &[(&str, &[u8])] = &[
@@ -237,6 +238,14 @@ fn malformed_packets_end_the_session() {
         ("SUBSCRIBE without packet id", b"\x82\x00"),
     ];
     let v3_only: &[(&str, &[u8])] = &[
+        (
+            "SUBSCRIBE to what is not UTF-8",
+            b"\x82\x06\x00\x09\x00\x01\xFF\x00",
+        ),
+        (
+            "UNSUBSCRIBE from what is not UTF-8",
+            b"\xA2\x05\x00\x09\x00\x01\xFF",
+        ),
         ("DISCONNECT with a body", b"\xE0\x01\x00"),
         ("PUBACK with more", b"\x40\x03\x00\x01\x00"),
         (
@@ -256,6 +265,14 @@ fn malformed_packets_end_the_session() {
         ("UNSUBSCRIBE from nothing", b"\xA2\x02\x00\x09"),
     ];
     let v5_only: &[(&str, &[u8])] = &[
+        (
+            "SUBSCRIBE to what is not UTF-8",
+            b"\x82\x07\x00\x09\x00\x00\x01\xFF\x00",
+        ),
+        (
+            "UNSUBSCRIBE from what is not UTF-8",
+            b"\xA2\x06\x00\x09\x00\x00\x01\xFF",
+        ),
         ("length padded", b"\xC0\x80\x00"),
         ("DISCONNECT with more", b"\xE0\x03\x00\x00\x00"),
         ("DISCONNECT with an unknown reason", b"\xE0\x01\x01"),

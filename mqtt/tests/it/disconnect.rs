@@ -205,6 +205,25 @@ fn the_server_says_why_to_mqtt_5_only() {
     }
 }
 
+// MQTT-3.14.2-3
+#[test]
+fn the_reason_of_a_disconnect_is_left_out_where_it_does_not_fit() {
+    for (bytes_max, has_text) in [(200, true), (33, false)] {
+        let mut client = Client::connected_with(Connect::V5(v5::Connect {
+            max_packet_size: bytes_max.try_into().ok(),
+            ..connect_v5()
+        }));
+        // "subscription identifier from a client" has 37 bytes.
+        let _ = client.send_raw(b"\x30\x06\x00\x01a\x02\x0B\x01");
+        let replies = client.replies_v5();
+        let [v5::Packet::Disconnect(disconnect)] = &replies[..] else {
+            panic!("not one DISCONNECT: {replies:?}")
+        };
+        assert_eq!(disconnect.reason_code, Code::ProtocolError);
+        assert_eq!(disconnect.reason_string.is_some(), has_text);
+    }
+}
+
 // MQTT-3.14.0-1
 #[test]
 fn no_disconnect_is_sent_before_connack() {

@@ -185,6 +185,21 @@ fn an_interval_of_zero_is_legal_and_over_at_once() {
     }
 }
 
+// MQTT-4.3.3-13
+#[test]
+fn an_exchange_goes_on_when_its_message_has_expired() {
+    let message = with_expiry(5);
+    for version in ALL {
+        let mut client = Client::connected(version);
+        let delivery = client.deliver(&message, QoS::ExactlyOnce.into());
+        assert_eq!(delivery, Delivery::Sent);
+        let packet_id = client.published()[0].packet_id.unwrap().get();
+        client.now_ms += 10_000;
+        let _ = client.send_ack(PUBREC, packet_id);
+        assert_eq!(client.acks(), [(PUBREL, packet_id, 0)]);
+    }
+}
+
 // MQTT-3.1.2-24
 #[test]
 fn what_is_spliced_in_counts_towards_the_packet_size() {

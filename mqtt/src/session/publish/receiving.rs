@@ -8,6 +8,7 @@
 //! `releasing` is for stored sessions: the caller forgets the identifier durably
 //! before PUBCOMP is sent. Whatever is here counts against our Receive Maximum.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU16;
 
@@ -64,14 +65,15 @@ impl Receiving {
         self.received.insert(packet_id, received);
     }
 
+    /// Takes in an identifier that PUBREC goes out for. One that is known stays as it is:
+    /// its message was repeated.
     fn receive(&mut self, packet_id: NonZeroU16) {
-        let received = Received {
-            is_counted: true,
-            is_releasing: false,
-        };
-        match self.received.insert(packet_id, received) {
-            Some(before) if before.is_counted => {}
-            _ => self.counted += 1,
+        if let Entry::Vacant(place) = self.received.entry(packet_id) {
+            place.insert(Received {
+                is_counted: true,
+                is_releasing: false,
+            });
+            self.counted += 1;
         }
     }
 
