@@ -122,9 +122,14 @@ impl Session {
         } else {
             options.qos
         };
+        let qos = message.qos().less_value(most);
+        let is_plain = options.subscription_ids.is_empty() && message.expires_at_ms().is_none();
+        if qos == QoS::AtMostOnce && is_plain && self.busy.is_none() {
+            return self.copy(message, options.retain, version, out);
+        }
         let item = Item {
             message,
-            qos: message.qos().less_value(most),
+            qos,
             retain: options.retain,
             dup: false,
             packet_id: None,
@@ -298,6 +303,26 @@ impl Session {
             return Action::Acknowledged(packet_id);
         }
         Action::Continue
+    }
+
+    /// The short way for what most messages are: QoS 0, and nothing is the receiver's own but
+    /// the RETAIN flag.
+    fn copy(
+        &self,
+        message: &Message,
+        retain: bool,
+        version: Version,
+        out: &mut BytesMut,
+    ) -> Delivery {
+        let frame = message.frame(version, QoS::AtMostOnce);
+        let fits = u32::try_from(frame.len()).is_ok_and(|bytes| bytes <= self.packet_bytes_max);
+        if frame.is_empty() || !fits {
+            return Delivery::Dropped(DropReason::PacketTooLarge);
+        }
+        let start = out.len();
+        out.extend_from_slice(frame);
+        out[start] |= u8::from(retain);
+        Delivery::Sent
     }
 
     fn has_place(&self, has_room: bool, limits: &Limits) -> bool {
