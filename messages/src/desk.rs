@@ -64,37 +64,14 @@ pub enum OpenError {
     Flush(#[from] rusqlite::Error),
 }
 
-/// What a log does for the desk; tests have one that fails.
-pub(crate) trait Ledger: Send {
-    fn append(&mut self, record: &Record);
-    fn commit(&mut self) -> Result<(), CommitError>;
-    fn committed(&self) -> u64;
-    fn forget_before(&mut self, position: u64) -> Result<u64, journal::Fault>;
-}
-
-impl Ledger for RecordLog<Record> {
-    fn append(&mut self, record: &Record) {
-        Self::append(self, record);
-    }
-
-    fn commit(&mut self) -> Result<(), CommitError> {
-        Self::commit(self).map(|_| ())
-    }
-
-    fn committed(&self) -> u64 {
-        Self::committed(self).0
-    }
-
-    fn forget_before(&mut self, position: u64) -> Result<u64, journal::Fault> {
-        Self::forget_before(self, Position(position))
-    }
-}
-
 /// Everything that is kept, and how.
 pub struct Desk {
     book: Book,
-    log: Box<dyn Ledger>,
+    log: RecordLog<Record>,
     store: Store,
+    /// The log takes nothing: for tests.
+    #[cfg(test)]
+    is_broken: bool,
     /// SQLite has everything before.
     flushed: u64,
     /// SQLite has everything before even after a loss of power.
@@ -149,14 +126,16 @@ impl Desk {
         state.leave_alone_but(orgs);
         let mut book = Book::new(state, settings.limits, next.0);
         book.start(now_ms);
-        Ok(Self::new(book, Box::new(log), store, flushed, now_ms))
+        Ok(Self::new(book, log, store, flushed, now_ms))
     }
 
-    fn new(book: Book, log: Box<dyn Ledger>, store: Store, flushed: u64, now_ms: u64) -> Self {
+    fn new(book: Book, log: RecordLog<Record>, store: Store, flushed: u64, now_ms: u64) -> Self {
         Self {
             book,
             log,
             store,
+            #[cfg(test)]
+            is_broken: false,
             flushed,
             // Until it is settled once, nobody knows what of it the disk has.
             settled: 0,
@@ -235,7 +214,7 @@ impl Desk {
             self.waiting_since_ms
                 .filter(|_| self.failed_ms.is_none())
                 .map(|since_ms| since_ms + LAZY_MS),
-            (self.flushed < self.log.committed() && self.flush_failed_ms.is_none())
+            (self.flushed < self.log.committed().0 && self.flush_failed_ms.is_none())
                 .then(|| self.flushed_ms + FLUSH_MS),
         ];
         let next = times.into_iter().flatten().min();
@@ -279,7 +258,7 @@ impl Desk {
         {
             return self.book.take_letters();
         }
-        match self.log.commit() {
+        match self.commit() {
             Ok(()) => {
                 if self.failed_ms.take().is_some() {
                     tracing::warn!("the log of messages can be written again");
@@ -289,6 +268,18 @@ impl Desk {
             }
             Err(error) => self.fail(&error, now_ms),
         }
+    }
+
+    fn commit(&mut self) -> Result<(), CommitError> {
+        #[cfg(test)]
+        if self.is_broken {
+            return Err(CommitError(journal::Fault::Io {
+                doing: "sync",
+                path: "broken".into(),
+                source: std::io::ErrorKind::StorageFull.into(),
+            }));
+        }
+        self.log.commit().map(|_| ())
     }
 
     fn fail(&mut self, error: &CommitError, now_ms: u64) -> Vec<Letter> {
@@ -303,7 +294,7 @@ impl Desk {
         if let Some(since_ms) = self.flush_failed_ms {
             return now_ms >= since_ms.saturating_add(RETRY_MS);
         }
-        let behind = self.log.committed() - self.flushed;
+        let behind = self.log.committed().0 - self.flushed;
         behind >= FLUSH_RECORDS
             || behind > 0
                 && (now_ms >= self.flushed_ms.saturating_add(FLUSH_MS)
@@ -312,12 +303,12 @@ impl Desk {
 
     /// Lets SQLite follow. Only when everything decided is committed: what it is told, the log has.
     fn flush(&mut self, now_ms: u64) {
-        let is_ready = self.failed_ms.is_none()
-            && (self.waiting_since_ms.is_none() || self.log.commit().is_ok());
+        let is_ready =
+            self.failed_ms.is_none() && (self.waiting_since_ms.is_none() || self.commit().is_ok());
         if !is_ready {
             return;
         }
-        let position = self.log.committed();
+        let position = self.log.committed().0;
         self.flushed_ms = now_ms;
         match self.store.flush(&mut self.book.state, position) {
             Ok(()) => {
@@ -344,8 +335,25 @@ impl Desk {
             return;
         }
         self.settled = self.flushed;
-        if let Err(error) = self.log.forget_before(self.settled) {
+        if let Err(error) = self.log.forget_before(Position(self.settled)) {
             tracing::warn!(%error, "cannot remove an old segment of the log of messages");
+        }
+    }
+
+    /// Lets the log fail, or work again.
+    #[cfg(test)]
+    pub(crate) fn break_log(&mut self, is_broken: bool) {
+        self.is_broken = is_broken;
+    }
+
+    /// What a kill in the middle of a commit may leave: the first records of what was decided.
+    #[cfg(test)]
+    pub(crate) fn write_some(&mut self, count: usize) {
+        for record in self.book.take_records().iter().take(count) {
+            self.log.append(record);
+        }
+        if !self.is_broken {
+            self.log.commit().expect("commits");
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod attaching;
 mod delivering;
+mod disk;
+mod model;
 
 mod publishing;
 mod retaining;
