@@ -22,10 +22,12 @@
 //! end something always pass, since each follows from one that was let in. If the log cannot be
 //! written, see [`messages::book`].
 //!
-//! - `requests`: the queue; `metrics`: what is counted
+//! - `requests`: the queue; `metrics`: what is counted; `settings`: from the configuration to an open
+//!   keeper
 
 mod metrics;
 mod requests;
+mod settings;
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,6 +43,7 @@ use requests::{Queue, Waited};
 
 pub use metrics::KeeperMetrics;
 pub use requests::{Busy, QueueLimits};
+pub use settings::{OpenError, open};
 
 /// How often the files are looked after.
 const CARE_EVERY: Duration = Duration::from_secs(5);

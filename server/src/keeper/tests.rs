@@ -247,6 +247,41 @@ fn what_was_answered_survives_a_kill() {
 }
 
 #[test]
+fn what_the_configuration_says_is_opened_for_its_owner_only_and_counted() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = Dir::new();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let config = crate::config::Config::default();
+    let prepared = super::open(&dir.0, &config, &["acme"], &mut registry).unwrap();
+    let (post, letters) = channel();
+    let running = Running {
+        keeper: prepared.keeper(),
+        letters,
+        thread: prepared.start(Box::new(Post(post))).unwrap(),
+    };
+    running.absent("c");
+    running.thread.finish();
+    let mode = |name: &str| {
+        let file = std::fs::metadata(dir.0.join(name)).unwrap();
+        file.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("messages"), 0o700);
+    assert_eq!(mode("messages/messages.sqlite"), 0o600);
+    assert_eq!(mode("messages/0000000000.log"), 0o600);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        "messages_sessions_stored 1",
+        "messages_sessions_away 1",
+        "messages_subscriptions_stored 1",
+        "messages_queued_total 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+}
+
+#[test]
 fn an_orderly_stop_does_what_waits_and_leaves_all_to_the_next_start() {
     let dir = Dir::new();
     let running = start(&dir.0);
