@@ -163,7 +163,7 @@ impl Book {
         }
     }
 
-    /// Does what is due by now: wills, ends of sessions, retained messages that expire.
+    /// Does what is due by now: wills and ends of sessions.
     pub fn tick(&mut self, now_ms: u64) {
         while let Some(&(at_ms, session)) = self.state.deadlines.first() {
             if at_ms > now_ms {
@@ -172,6 +172,11 @@ impl Book {
             self.deadline(session, now_ms);
         }
         self.send_due_wills();
+    }
+
+    /// Removes retained messages that have expired; nobody is sent them any more. To be called
+    /// every few seconds.
+    pub fn purge(&mut self, now_ms: u64) {
         for kept in self.state.directory.all() {
             for topic in kept.expired(now_ms, EXPIRED_MAX) {
                 let org = kept.org().into();
@@ -183,10 +188,7 @@ impl Book {
     /// When [`tick`](Self::tick) has something to do next, Unix milliseconds.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        let sessions = self.state.deadlines.first().map(|(at_ms, _)| *at_ms);
-        let orgs = self.state.directory.all();
-        let retained = orgs.iter().filter_map(|kept| kept.next_expiry());
-        retained.chain(sessions).min()
+        self.state.deadlines.first().map(|(at_ms, _)| *at_ms)
     }
 
     fn deadline(&mut self, session: StoredRef, now_ms: u64) {

@@ -363,8 +363,9 @@ impl Desk {
         &self.store
     }
 
-    /// Looks after the files: to be called every few seconds.
-    pub fn care(&mut self) {
+    /// Looks after the files, and after what has expired: to be called every few seconds.
+    pub fn care(&mut self, now_ms: u64) {
+        self.book.purge(now_ms);
         if self.settled < self.flushed {
             self.settle_and_forget();
         }

@@ -233,10 +233,4 @@ impl Kept {
             false => self.retained.read().expired(now_ms, most),
         }
     }
-
-    /// When the next retained message expires, Unix milliseconds.
-    pub(crate) fn next_expiry(&self) -> Option<u64> {
-        let is_watched = !self.is_left_alone();
-        is_watched.then(|| self.retained.read().next_expiry())?
-    }
 }

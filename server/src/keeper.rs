@@ -16,7 +16,9 @@
 //!    PUBREC waits for `Published`.
 //! 3. `Push` brings messages with their identifiers; what the client says about them is told by
 //!    `Acknowledged` and `Received`; `Release` and `Released` are answers to be written.
-//! 4. However the connection ends: `Detach`.
+//! 4. However the connection ends: `Detach`; also when `Attached` comes and the connection is gone.
+//! 5. `Will` asks any loop to publish a will as if a client had, and to tell the keeper by a
+//!    `Publish` with its id, even if nobody gets it.
 //!
 //! Requests that make something are limited in number and bytes, at the limit [`Busy`]; those that
 //! end something always pass, since each follows from one that was let in. If the log cannot be
@@ -188,7 +190,7 @@ impl Work {
             }
             if self.cared_at.elapsed() >= CARE_EVERY {
                 self.cared_at = Instant::now();
-                self.desk.care();
+                self.desk.care(now_ms);
             }
         }
         let letters = self.desk.finish(self.clock.now_ms());

@@ -153,10 +153,6 @@ impl Retained {
             .map(|(_, topic)| topic.clone())
             .collect()
     }
-
-    pub(super) fn next_expiry(&self) -> Option<u64> {
-        self.expiring.first().map(|(at_ms, _)| *at_ms)
-    }
 }
 
 /// The question which retained messages a filter matches, answered in pieces.

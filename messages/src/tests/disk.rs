@@ -131,7 +131,7 @@ fn segments_that_sqlite_covers_go_and_a_start_needs_only_the_rest() {
     }
     assert!(logs(&house.dir) > 5);
     house.pass(1_000);
-    house.desk.care();
+    house.desk.care(house.now_ms);
     assert_eq!(logs(&house.dir), 1);
     house.publish("a/b", "after", 1);
     house.crash();
@@ -149,7 +149,7 @@ fn a_log_without_its_tables_is_refused_with_what_to_do() {
         house.publish("a/b", &format!("message number {n}, and some more text"), 1);
     }
     house.pass(1_000);
-    house.desk.care();
+    house.desk.care(house.now_ms);
     let dir = house.dir.copy();
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();

@@ -143,7 +143,7 @@ impl Model {
                 self.house.now_ms += u64::from(ms);
                 self.turn();
                 if ms > 300 {
-                    self.house.desk.care();
+                    self.house.desk.care(self.house.now_ms);
                 }
             }
             Op::Kill(count) => {
