@@ -52,8 +52,10 @@ impl Book {
             {
                 return Err(Refused::TakenOver);
             }
-            // What another user's messages say is nobody else's business.
-            if !attach.clean_start && found.username == attach.username {
+            // What another user's messages say is nobody else's business; and a session without an
+            // expiry ends with the connection that is taken over (§3.1.2.11.2).
+            let is_kept = found.username == attach.username && found.expiry_secs != 0;
+            if is_kept && !attach.clean_start {
                 self.attach_again(session, attach, now_ms);
                 return Ok(Some((session, true)));
             }

@@ -79,6 +79,16 @@ fn a_session_resumed_without_expiry_ends_with_its_connection() {
     assert!(!house.kept().knows("c"));
 }
 
+// §3.1.2.11.2
+#[test]
+fn a_session_resumed_without_expiry_ends_when_it_is_taken_over() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    let wish = house.wish("c", 0);
+    assert!(house.attach_as(wish).session_present);
+    assert!(!house.attach("c").session_present);
+}
+
 // MQTT-3.1.2-23
 #[test]
 fn a_session_is_kept_for_its_expiry_and_not_longer() {
