@@ -166,7 +166,7 @@ impl Worker {
             return Flow::Ended;
         };
         let Inbound { packet_id, message } = inbound;
-        self.house.shared.metrics.messages_received.inc();
+        self.tally.received += 1;
         let outcome = if self.may_publish(key, message.topic()) {
             self.route(&org, Some(session), message)
         } else {

@@ -62,6 +62,29 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// What one loop has counted during a batch of events: counters that all loops share are changed
+/// once a batch, not once a message.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) received: u64,
+    pub(super) delivered: u64,
+}
+
+impl Tally {
+    pub(super) fn add_to(&mut self, metrics: &MqttMetrics) {
+        let Self {
+            received,
+            delivered,
+        } = std::mem::take(self);
+        if received > 0 {
+            metrics.messages_received.inc_by(received);
+        }
+        if delivered > 0 {
+            metrics.messages_delivered.inc_by(delivered);
+        }
+    }
+}
+
 impl MqttMetrics {
     /// Counters that stand in `registry`.
     #[must_use]

@@ -63,7 +63,7 @@ impl Worker {
         match outcome {
             None => {}
             Some(mqtt::Delivery::Sent | mqtt::Delivery::Queued) => {
-                house.shared.metrics.messages_delivered.inc();
+                self.tally.delivered += 1;
             }
             Some(mqtt::Delivery::Dropped(why)) => {
                 house.shared.metrics.drop_messages(why.as_str(), 1);

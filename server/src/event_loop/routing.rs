@@ -128,16 +128,18 @@ pub(crate) struct Parcel {
 /// A message in a parcel.
 struct Sent {
     message: Arc<Message>,
-    org: Arc<Org>,
+    /// Given if one of the deliveries may have to be passed on.
+    org: Option<Arc<Org>>,
     /// How many of the parcel's deliveries are of this message, in their order.
     delivery_count: usize,
 }
 
 impl Parcel {
     pub(super) fn add(&mut self, message: &Arc<Message>, org: &Arc<Org>, deliveries: &[Delivery]) {
+        let is_shared = deliveries.iter().any(|delivery| delivery.share.is_some());
         self.messages.push(Sent {
             message: Arc::clone(message),
-            org: Arc::clone(org),
+            org: is_shared.then(|| Arc::clone(org)),
             delivery_count: deliveries.len(),
         });
         self.deliveries.extend_from_slice(deliveries);
@@ -180,7 +182,7 @@ impl Worker {
     ) -> bool {
         if worker == self.index {
             for delivery in deliveries {
-                self.deliver_or_pass_on(delivery, message, org);
+                self.deliver_or_pass_on(delivery, message, Some(org));
             }
             return true;
         }
@@ -215,18 +217,23 @@ impl Worker {
             let (own, others) = deliveries.split_at(sent.delivery_count);
             deliveries = others;
             for delivery in own {
-                self.deliver_or_pass_on(delivery, &sent.message, &sent.org);
+                self.deliver_or_pass_on(delivery, &sent.message, sent.org.as_ref());
             }
         }
     }
 
     /// Gives a message to a connection; if that no longer carries the session, which was chosen from
     /// a share group, to another member.
-    fn deliver_or_pass_on(&mut self, delivery: &Delivery, message: &Arc<Message>, org: &Arc<Org>) {
+    fn deliver_or_pass_on(
+        &mut self,
+        delivery: &Delivery,
+        message: &Arc<Message>,
+        org: Option<&Arc<Org>>,
+    ) {
         if self.deliver(delivery, message) {
             return;
         }
-        let Some(share) = delivery.share else {
+        let (Some(share), Some(org)) = (delivery.share, org) else {
             return;
         };
         for tries_left in (0..delivery.tries_left).rev() {

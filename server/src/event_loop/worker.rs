@@ -14,6 +14,7 @@ use super::House;
 use super::connection::{Connection, Online, Pending, Tick};
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
+use super::metrics::Tally;
 use super::passes::Passes;
 use super::routing::{Parcel, Routes};
 use super::wills::DueWill;
@@ -36,7 +37,12 @@ const SPARES_MAX: usize = 64;
 /// One event loop and its connections.
 pub(super) struct Worker {
     pub(super) index: u16,
-    pub(super) house: Arc<House>,
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "clones are counted by this loop alone: a count that all loops change for every \
+                  packet would go to and fro between their cores"
+    )]
+    pub(super) house: Arc<Arc<House>>,
     pub(super) connections: Slab<Connection>,
     pub(super) passes: Passes,
     pub(super) poll: Poll,
@@ -49,6 +55,8 @@ pub(super) struct Worker {
     /// Unix time in milliseconds: messages expire by it.
     pub(super) now_ms: u64,
     pub(super) read_buffer: Box<[u8]>,
+    /// Not yet in the metrics.
+    pub(super) tally: Tally,
     pub(super) routes: Routes,
     /// What is for the connections of other loops, by loop: posted before the next poll.
     pub(super) outboxes: Box<[Parcel]>,
@@ -86,7 +94,8 @@ impl Worker {
         let outboxes = house.mailboxes.iter().map(|_| Parcel::default()).collect();
         Ok(Self {
             index,
-            house,
+            house: Arc::new(house),
+            tally: Tally::default(),
             connections: Slab::new(),
             passes: Passes::default(),
             poll,
@@ -138,6 +147,7 @@ impl Worker {
     fn settle(&mut self) {
         loop {
             self.post_outboxes();
+            self.tally.add_to(&self.house.shared.metrics);
             self.flush_dirty();
             if !self.publish_wills() {
                 return;
