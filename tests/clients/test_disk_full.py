@@ -4,6 +4,7 @@ The disk is a small one in memory that the test mounts, which only root may do.
 """
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -15,6 +16,7 @@ from wire import CONNACK, RawClient, disconnect
 DISK_MIB = 8
 SMALL_SEGMENTS = "[journal]\nsegment_bytes = 1048576\n"
 UNAVAILABLE = {4: {3}, 5: {0x88, 0x89, 0x97}}
+COUNTERS = ("accepted", "closed")
 
 
 @pytest.fixture
@@ -119,6 +121,36 @@ def test_a_takeover_that_cannot_be_written_leaves_the_older_session_alone(tight,
     wait_until(lambda: answer(tight, 4, "same") == 0, "the takeover succeeds later")
     assert older.packets_until_closed() == []
     tight.wait_for_client_ids()
+
+
+def open_connections(server):
+    """Connections that the event loops have not seen the end of."""
+    text = server.get("/metrics").body.decode()
+    count = {name: int(re.search(rf"connections_{name}_total (\d+)", text)[1]) for name in COUNTERS}
+    return count["accepted"] - count["closed"]
+
+
+def test_members_that_left_a_share_group_swallow_none_of_its_messages(tight, small_disk):
+    """They cannot be taken out of the index, since their ending cannot be written."""
+    members = [RawClient(tight.mqtt_port) for _ in range(4)]
+    for number, member in enumerate(members):
+        member.login(f"member-{number}", *login("alice"), level=5)
+        member.subscribe("$share/crew/jobs", qos=1)
+    publisher = RawClient(tight.mqtt_port)
+    publisher.login("publisher", *login("bob"), level=5)
+    filler = fill(tight, small_disk)
+    for member in members[1:]:
+        member.close()
+    wait_until(lambda: open_connections(tight) == 2, "only two connections are left")
+
+    jobs = [f"job-{number}".encode() for number in range(40)]
+    for number, job in enumerate(jobs):
+        publisher.publish("jobs", job, qos=1, packet_id=number + 1)
+    # Those that were passed on by another event loop come later than those that were not.
+    assert sorted(members[0].read_message()[1] for _ in jobs) == sorted(jobs)
+
+    filler.give_back()
+    tight.wait_for_client_ids("member-0", "publisher")
 
 
 def test_a_server_that_stops_on_a_full_disk_says_so_and_its_next_start_ends_the_sessions(

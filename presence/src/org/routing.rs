@@ -51,13 +51,17 @@ impl Org {
         }
     }
 
-    /// Another member of a share group, for a message whose first choice was gone. `None` if nobody
-    /// is left.
+    /// Another member of a share group, for a message whose first choice, `gone`, had lost its
+    /// connection; that one is passed over from now on. `None` if nobody is left.
     #[must_use]
-    pub fn next_member(&self, share: ShareRef) -> Option<Recipient> {
+    pub fn next_member(&self, share: ShareRef, gone: SessionRef) -> Option<Recipient> {
         let mut state = self.lock();
         let state = &mut *state;
-        let member = state.shares.take_turn(share, &state.subscriptions)?;
+        if let Some(slot) = state.slot_of(gone) {
+            state.sessions[slot].is_gone = true;
+        }
+        let (subscriptions, sessions) = (&state.subscriptions, &state.sessions);
+        let member = state.shares.take_turn(share, subscriptions, sessions)?;
         Some(state.recipient(member, Some(share)))
     }
 }
@@ -73,10 +77,14 @@ impl Recipient {
 impl State {
     fn take_turns(&mut self, topic: TopicName<'_>, recipients: &mut Vec<Recipient>) {
         let mut chosen = Vec::new();
-        self.shares
-            .take_turns(topic, &self.subscriptions, |member, share| {
+        self.shares.take_turns(
+            topic,
+            &self.subscriptions,
+            &self.sessions,
+            |member, share| {
                 chosen.push((member, share));
-            });
+            },
+        );
         let members = chosen.into_iter();
         recipients.extend(members.map(|(member, share)| self.recipient(member, Some(share))));
     }

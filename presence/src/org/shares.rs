@@ -15,7 +15,11 @@ use topics::slab::ChunkedSlab;
 use topics::split_table::SplitTable;
 use topics::{BudgetSpent, FilterTrie, NodeId, TopicFilter, TopicName};
 
-use super::{NONE, Subscription};
+use super::{NONE, Session, Subscription};
+
+/// Members that a turn passes over at most because they are known to be gone: they stay in the list
+/// until their session has ended, which takes as long as the journal takes.
+const PASSED_OVER_MAX: u32 = 64;
 
 /// Names a group for as long as it has members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,6 +160,7 @@ impl Shares {
         &mut self,
         name: TopicName<'_>,
         subscriptions: &ChunkedSlab<Subscription>,
+        sessions: &ChunkedSlab<Session>,
         mut visit: impl FnMut(u32, ShareRef),
     ) {
         let groups = &mut self.groups;
@@ -168,7 +173,7 @@ impl Shares {
                 };
                 next = group.next_of_filter;
                 if !group.is_stored {
-                    visit(group.take_turn(subscriptions), share);
+                    visit(group.take_turn(subscriptions, sessions), share);
                 }
             }
         });
@@ -179,9 +184,11 @@ impl Shares {
         &mut self,
         share: ShareRef,
         subscriptions: &ChunkedSlab<Subscription>,
+        sessions: &ChunkedSlab<Session>,
     ) -> Option<u32> {
         let group = self.groups.get_mut(share.slot)?;
-        (group.serial == share.serial).then(|| group.take_turn(subscriptions))
+        let is_it = group.serial == share.serial;
+        is_it.then(|| group.take_turn(subscriptions, sessions))
     }
 
     fn find_at(&self, node: NodeId, name: &str, stored: bool) -> Option<u32> {
@@ -209,13 +216,24 @@ impl Shares {
 }
 
 impl Group {
-    fn take_turn(&mut self, subscriptions: &ChunkedSlab<Subscription>) -> u32 {
-        let member = match self.turn {
-            NONE => self.first_member,
-            member => member,
-        };
-        self.turn = subscriptions[member].next_in_list;
-        member
+    fn take_turn(
+        &mut self,
+        subscriptions: &ChunkedSlab<Subscription>,
+        sessions: &ChunkedSlab<Session>,
+    ) -> u32 {
+        let mut passed_over = 0;
+        loop {
+            let member = match self.turn {
+                NONE => self.first_member,
+                member => member,
+            };
+            let subscription = &subscriptions[member];
+            self.turn = subscription.next_in_list;
+            if !sessions[subscription.session].is_gone || passed_over == PASSED_OVER_MAX {
+                return member;
+            }
+            passed_over += 1;
+        }
     }
 }
 

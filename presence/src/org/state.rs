@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     peer_known: bool,
     pub(crate) is_stored: bool,
+    /// Its connection was found gone: its ending is under way.
+    pub(crate) is_gone: bool,
     os: Option<Os>,
 }
 
@@ -65,6 +67,7 @@ impl Session {
             protocol: opening.protocol,
             peer_known: opening.peer.is_some(),
             is_stored: opening.is_stored,
+            is_gone: false,
             os: opening.os,
         }
     }

@@ -19,8 +19,8 @@ use super::House;
 use super::mailbox::Letters;
 use super::worker::Worker;
 
-/// Members of a share group that are tried in turn: if half of them have just gone, one in 256
-/// messages finds nobody.
+/// Members of a share group that are tried for one message. Whoever was found gone is passed over
+/// from then on, so more are needed only if many have gone in the same moment.
 const TRIES_MAX: u8 = 8;
 
 /// Deliveries to another loop that are collected before they are posted all the same.
@@ -236,8 +236,9 @@ impl Worker {
         let (Some(share), Some(org)) = (delivery.share, org) else {
             return;
         };
+        let mut gone = delivery.session;
         for tries_left in (0..delivery.tries_left).rev() {
-            let Some(member) = org.next_member(share) else {
+            let Some(member) = org.next_member(share, gone) else {
                 break;
             };
             let Some(next) = self::delivery(&[member], None, message) else {
@@ -245,11 +246,16 @@ impl Worker {
             };
             let next = Delivery { tries_left, ..next };
             let worker = member.address.worker;
-            if worker == self.index && self.deliver(&next, message)
-                || worker != self.index && self.send(worker, message, org, &[next])
-            {
+            if worker != self.index {
+                if !self.send(worker, message, org, &[next]) {
+                    self.house.shared.metrics.drop_messages("mailbox_full", 1);
+                }
                 return;
             }
+            if self.deliver(&next, message) {
+                return;
+            }
+            gone = member.session;
         }
         let metrics = &self.house.shared.metrics;
         metrics.drop_messages("share_gone", 1);
