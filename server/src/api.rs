@@ -59,6 +59,8 @@ pub struct AppState {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     limits: HttpConfig,
+    /// One permit per connection, whichever door it came through.
+    permits: Arc<Semaphore>,
     /// One permit per long listing.
     listings: Arc<Semaphore>,
     cursors: cursor::Cursors,
@@ -102,6 +104,7 @@ impl AppState {
             webhooks: parts.webhooks,
             metrics: parts.metrics,
             readiness: parts.readiness,
+            permits: Arc::new(Semaphore::new(parts.limits.connections_max)),
             listings: Arc::new(Semaphore::new(parts.limits.listings_max)),
             limits: parts.limits,
             cursors: cursor::Cursors::of_this_process()?,

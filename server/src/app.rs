@@ -35,6 +35,7 @@ use crate::follower::{self, Follower};
 use crate::lifecycle::{Failing, Lifecycle, Occurrence, Parts, Sequencer, end_crashed};
 use crate::metrics::Metrics;
 use crate::signals;
+use crate::tls::{self, Tls, TlsError};
 use crate::verifiers::{self, Verifiers};
 use crate::webhooks::{self, WebhookMetrics, Webhooks};
 
@@ -55,6 +56,9 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A certificate cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// The journal could not be opened, or not be written.
     #[error("cannot use the journal: {0}")]
     Journal(#[from] journal::Fault),
@@ -89,6 +93,7 @@ pub struct App {
     watcher: Option<SyncSender<Occurrence>>,
     doors: Doors,
     http: Option<TcpListener>,
+    https: Option<TcpListener>,
     bound: Listen,
     shared: Shared,
     state: Arc<AppState>,
@@ -114,7 +119,7 @@ pub struct Server {
     loops: EventLoops,
     verifiers: verifiers::Running,
     runtime: Runtime,
-    http: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    http: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
     readiness: Arc<Readiness>,
 }
 
@@ -131,11 +136,16 @@ impl App {
     ) -> Result<Self, StartError> {
         let hooks = webhooks::settings_of(config, &accounts)?;
         let doors = Doors::open(config)?;
-        let http = config.listen.http.map(bind_http).transpose()?;
+        let http = bind_http("http", config.listen.http)?;
+        let https = bind_http("https", config.listen.https)?;
+        let address = |listener: &Option<TcpListener>| {
+            let listener = listener.as_ref();
+            listener.map(TcpListener::local_addr).transpose()
+        };
         let bound = Listen {
-            mqtt: doors.mqtt,
-            ws: doors.ws,
-            http: http.as_ref().map(TcpListener::local_addr).transpose()?,
+            http: address(&http)?,
+            https: address(&https)?,
+            ..doors.bound
         };
         if config.journal.dangerous_off {
             tracing::warn!("journal.dangerous_off is set: nothing is written down or delivered");
@@ -153,6 +163,10 @@ impl App {
         let mut metrics = Metrics::new(Arc::clone(&orgs));
         accounts.metrics.register(metrics.registry_mut());
         let metrics = Arc::new(metrics);
+        let tls = match config.listen.open_tls().next() {
+            Some(_) => Some(Arc::new(Tls::load(&config.tls, metrics.tls.clone())?)),
+            None => None,
+        };
         let readiness = Arc::new(Readiness::new());
         let (webhooks, prepared) = webhooks::prepare(hooks, orgs.len(), &deliveries);
         let webhooks = Arc::new(webhooks);
@@ -176,6 +190,7 @@ impl App {
             verifiers: Verifiers::new(config.accounts.verify_waiting_max),
             orgs,
             lifecycle,
+            tls,
             limits: limits(&config.mqtt),
             settings: settings(&config.mqtt),
             metrics: metrics.mqtt.clone(),
@@ -199,6 +214,7 @@ impl App {
             watcher,
             doors,
             http,
+            https,
             bound,
             shared,
             state,
@@ -228,6 +244,7 @@ impl App {
             self.shared.verifiers.clone(),
             Arc::clone(&self.shared.accounts),
         );
+        let tls = self.shared.tls.clone();
         let loops = EventLoops::start(self.shared, self.doors.by_worker)?;
         for source in accounts.key_sources() {
             runtime.spawn(keep_keys(
@@ -251,10 +268,17 @@ impl App {
                 probe_file: self.probe_file,
             },
         )?;
-        let http = match self.http {
-            Some(listener) => Some(serve_http(&runtime, listener, self.state)?),
-            None => None,
-        };
+        let mut http = Vec::new();
+        if let Some(listener) = self.http {
+            let state = Arc::clone(&self.state);
+            http.push(serve_http(&runtime, listener, None, state)?);
+        }
+        if let Some(listener) = self.https {
+            http.push(serve_http(&runtime, listener, tls.clone(), self.state)?);
+        }
+        if let Some(tls) = tls {
+            runtime.spawn(tls::reload(tls));
+        }
         self.readiness.set(Phase::Ready);
         Ok(Server {
             follower,
@@ -284,9 +308,10 @@ impl Server {
         self.sequencer.finish();
         self.follower.finish();
         self.runtime.block_on(self.webhooks.finish());
-        if let Some((stop, served)) = self.http {
-            // It fails only if serving has ended already.
-            let _ = stop.send(());
+        let (stops, served): (Vec<_>, Vec<_>) = self.http.into_iter().unzip();
+        // Dropping them asks to stop, all doors at the same time.
+        drop(stops);
+        for served in served {
             if self.runtime.block_on(served).is_err() {
                 tracing::error!("serving HTTP had panicked");
             }
@@ -373,25 +398,32 @@ fn open_journal(dir: &Path, config: &JournalConfig) -> Result<Log, StartError> {
     Ok(log)
 }
 
-fn bind_http(address: SocketAddr) -> Result<TcpListener, StartError> {
+fn bind_http(
+    key: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
     let listener = TcpListener::bind(address).map_err(|source| StartError::Listen {
-        key: "http",
+        key,
         address,
         source,
     })?;
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    Ok(Some(listener))
 }
 
 fn serve_http(
     runtime: &Runtime,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     state: Arc<AppState>,
 ) -> io::Result<(oneshot::Sender<()>, JoinHandle<()>)> {
     let _context = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let (stop, stopped) = oneshot::channel();
-    let served = runtime.spawn(api::serve(listener, state, async {
+    let served = runtime.spawn(api::serve(listener, tls, state, async {
         // Dropping the sender stops it just as well.
         let _ = stopped.await;
     }));

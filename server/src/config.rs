@@ -18,6 +18,7 @@ mod mqtt;
 mod org;
 mod rule;
 mod sessions;
+mod tls;
 mod validate;
 mod webhook;
 
@@ -38,6 +39,7 @@ pub use self::mqtt::MqttConfig;
 pub use self::org::{MultiDevice, OrgConfig, Secret, UserConfig};
 pub use self::rule::{Effect, RuleAction, RuleConfig};
 pub use self::sessions::{RetainedConfig, SessionsConfig};
+pub use self::tls::{ClientCertificates, ClientName, TlsConfig, TlsVersion};
 pub use self::webhook::WebhookConfig;
 
 /// The commented file with every key at its default.
@@ -58,6 +60,8 @@ pub struct Config {
     pub listen: Listen,
     /// Limits of logins.
     pub accounts: AccountsConfig,
+    /// Certificates of the doors that speak TLS.
+    pub tls: TlsConfig,
     /// Limits of MQTT connections and sessions.
     pub mqtt: MqttConfig,
     /// Limits of the HTTP API.
@@ -85,6 +89,7 @@ impl Default for Config {
             workers: 0,
             listen: Listen::default(),
             accounts: AccountsConfig::default(),
+            tls: TlsConfig::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),
             journal: JournalConfig::default(),

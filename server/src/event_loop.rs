@@ -15,7 +15,7 @@
 //! - [`passes`]: the terms of connections that are not like all others
 //! - [`closing`]: every way a connection ends
 //! - [`wills`]: what is published when a client goes without taking it back
-//! - [`websocket`]: MQTT inside WebSocket frames
+//! - [`websocket`]: MQTT inside WebSocket frames; [`secure`]: TLS of one connection
 //! - [`metrics`]: what is counted
 //! - [`listener`]: the doors: addresses, backlog, probes of silent peers
 
@@ -30,6 +30,7 @@ mod metrics;
 mod outbound;
 mod passes;
 mod routing;
+mod secure;
 mod websocket;
 mod wills;
 mod worker;
@@ -44,6 +45,7 @@ use presence::Org;
 
 use crate::accounts::Accounts;
 use crate::lifecycle::Lifecycle;
+use crate::tls::Tls;
 use crate::verifiers::Verifiers;
 use mailbox::Mailbox;
 pub(crate) use mailbox::{Letter, Letters};
@@ -61,6 +63,8 @@ pub struct Shared {
     pub orgs: Arc<[Arc<Org>]>,
     /// Where sessions begin and end.
     pub lifecycle: Lifecycle,
+    /// The certificate of the doors that speak TLS; there is one if there are any.
+    pub tls: Option<Arc<Tls>>,
     /// Limits of the protocol.
     pub limits: mqtt::Limits,
     /// Limits of connections.

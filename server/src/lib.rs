@@ -9,6 +9,7 @@
 //! - [`keeper`]: the thread that keeps stored sessions and retained messages
 //! - [`config`]: settings from a file and the environment
 //! - [`accounts`]: organisations, users and keys: who may come in
+//! - [`tls`]: certificates, and the users that they name
 //! - [`data_dir`]: what is kept between starts
 //! - [`api`]: the HTTP API
 //! - [`demo`]: a server with clients to look at; [`listen`]: a receiver of webhooks to look at
@@ -31,5 +32,6 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod signals;
+pub mod tls;
 pub mod verifiers;
 pub mod webhooks;

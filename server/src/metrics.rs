@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::event_loop::MqttMetrics;
+use crate::tls::TlsMetrics;
 use crate::webhooks::WebhookMetrics;
 
 /// Content type of the text that [`Metrics::encode`] gives.
@@ -31,6 +32,8 @@ pub struct Metrics {
     pub mqtt: MqttMetrics,
     /// Of deliveries.
     pub webhooks: WebhookMetrics,
+    /// Of handshakes and certificates.
+    pub tls: TlsMetrics,
 }
 
 /// Metrics of the HTTP API.
@@ -42,6 +45,8 @@ pub struct HttpMetrics {
     pub connections: Gauge,
     /// Connections closed because they were idle, stood still or were too slow.
     pub stalled: Counter,
+    /// Handshakes that failed.
+    pub tls_failed: Counter,
     /// Long listings under way.
     pub listings: Gauge,
 }
@@ -61,11 +66,13 @@ impl Metrics {
         let http = HttpMetrics::register(registry.sub_registry_with_prefix("http"));
         let mqtt = MqttMetrics::register(&mut registry);
         let webhooks = WebhookMetrics::register(registry.sub_registry_with_prefix("webhook"));
+        let tls = TlsMetrics::register(registry.sub_registry_with_prefix("tls"));
         Self {
             registry,
             http,
             mqtt,
             webhooks,
+            tls,
         }
     }
 
@@ -96,6 +103,11 @@ impl HttpMetrics {
             "stalled",
             "HTTP connections closed for slowness or idleness",
             http.stalled.clone(),
+        );
+        registry.register(
+            "tls_failed",
+            "HTTPS handshakes that failed",
+            http.tls_failed.clone(),
         );
         registry.register("listings", "Long listings under way", http.listings.clone());
         http

@@ -25,13 +25,19 @@ class Kind:
     family: str
     level: int
     path: str = ""  # of the WebSocket; empty means TCP
+    tls: bool = False  # at the ports and with the authority of `broker.tls`
 
     def __str__(self):
         transport = f"ws{self.path}" if self.path else "tcp"
+        transport += "-tls" if self.tls else ""
         return f"{self.family}-v{self.level}-{transport}".replace("/", "_")
 
     def open(self, broker, client_id, user, password):
         return FAMILIES[self.family](self, broker, client_id, user, password)
+
+    def port(self, broker):
+        ports = broker.tls if self.tls else broker
+        return ports.ws_port if self.path else ports.mqtt_port
 
 
 class Client:
@@ -58,11 +64,14 @@ class Paho(Client):
             transport="websockets" if kind.path else "tcp",
             reconnect_on_failure=False,
         )
-        self.mqtt.username_pw_set(user, password)
+        if user is not None:
+            self.mqtt.username_pw_set(user, password)
         if kind.path:
             self.mqtt.ws_set_options(path=kind.path)
+        if kind.tls:
+            self.mqtt.tls_set_context(broker.tls.context())
         self._listen()
-        self.mqtt.connect("127.0.0.1", broker.ws_port if kind.path else broker.mqtt_port)
+        self.mqtt.connect("localhost" if kind.tls else "127.0.0.1", kind.port(broker))
         self.mqtt.loop_start()
         code = self._answer()
         if code.is_failure:
@@ -136,11 +145,14 @@ class MqttJs(Program):
         self._answers = queue.Queue()
         self.disconnect_reasons = queue.Queue()
         self._start(["node", "mqttjs.mjs"])
-        if kind.path:
-            url = f"ws://127.0.0.1:{broker.ws_port}{kind.path}"
-        else:
-            url = f"mqtt://127.0.0.1:{broker.mqtt_port}"
-        options = {"clientId": client_id, "username": user, "password": password}
+        scheme = ("ws" if kind.path else "mqtt") + ("s" if kind.tls else "")
+        host = "localhost" if kind.tls else "127.0.0.1"
+        url = f"{scheme}://{host}:{kind.port(broker)}{kind.path}"
+        options = {"clientId": client_id}
+        if user is not None:
+            options |= {"username": user, "password": password}
+        if kind.tls:
+            options["files"] = broker.tls.files()
         options |= {"protocolVersion": kind.level}
         if kind.level == 3:
             options |= {"protocolId": "MQIsdp"}
@@ -191,8 +203,14 @@ class MosquittoPrograms(Program):
         self.process = None
         self._subscribed = threading.Event()
         version = {3: "mqttv31", 4: "mqttv311", 5: "mqttv5"}[kind.level]
-        where = ["-h", "127.0.0.1", "-p", str(broker.mqtt_port), "-V", version]
-        self._common = [*where, "-u", user, "-P", password]
+        host = "localhost" if kind.tls else "127.0.0.1"
+        where = ["-h", host, "-p", str(kind.port(broker)), "-V", version]
+        if kind.tls:
+            names = {"ca": "--cafile", "cert": "--cert", "key": "--key"}
+            for name, path in broker.tls.files().items():
+                where += [names[name], path]
+        who = ["-u", user, "-P", password] if user is not None else []
+        self._common = [*where, *who]
 
     def subscribe(self, *filters, qos=0):
         listed = [word for each in filters for word in ("-t", each)]

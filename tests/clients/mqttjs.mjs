@@ -1,6 +1,7 @@
 // MQTT.js as the tests see it: one command a line in, one event a line out, both JSON.
 // Every command is answered by `done` or `failed`; everything else is told as it happens.
 
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import mqtt from "mqtt";
 
@@ -9,7 +10,8 @@ const tell = (event) => process.stdout.write(JSON.stringify(event) + "\n");
 let client;
 
 const commands = {
-  async connect({ url, options }) {
+  async connect({ url, options: { files = {}, ...options } }) {
+    for (const [name, path] of Object.entries(files)) options[name] = readFileSync(path);
     // Never reconnect: a test that ends a connection wants to see it ended.
     client = mqtt.connect(url, { ...options, reconnectPeriod: 0, connectTimeout: 10_000 });
     client.on("message", (topic, payload) =>

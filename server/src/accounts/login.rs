@@ -82,6 +82,8 @@ pub enum LoginRefused {
     MissingSuffix,
     /// The suffix is not the id of an organisation.
     UnknownOrganisation,
+    /// CONNECT names another user than the client's certificate does.
+    NotTheCertificates,
     /// CONNECT had no user name, and the default organisation is not open to all.
     NoUserName,
     /// No key of the organisation has signed the token, or it is another user's.
@@ -121,6 +123,7 @@ impl fmt::Display for LoginRefused {
             }
             Self::EmptyName => "the user name is empty",
             Self::MissingSuffix => "the user name must end in @ and the organisation id",
+            Self::NotTheCertificates => "the user name is not the certificate's",
             Self::NoUserName => "a user name is required",
             Self::WrongToken => "the token is not valid for this user",
             Self::TokenOutOfTime => "the token has expired or is not valid yet",
@@ -340,6 +343,36 @@ impl Accounts {
                 None => LoginRefused::UnknownOrganisation,
             }),
         }
+    }
+
+    /// Decides on a CONNECT of a client whose certificate has been verified and names `certified`,
+    /// a login text. It needs no password, and no account: the authority that signed the
+    /// certificate vouches for the name. `username` is that of the CONNECT; it may be left out, and
+    /// be written with or without the organisation, but not name somebody else.
+    pub fn log_in_certified(&self, certified: &str, username: Option<&str>) -> Decision {
+        let own = match self.split(certified) {
+            Ok(own) => own,
+            Err(refused) => return Decision::Refused(refused),
+        };
+        if own.username.is_empty() {
+            return Decision::Refused(LoginRefused::EmptyName);
+        }
+        let Some(org) = own.org else {
+            return Decision::Refused(LoginRefused::UnknownOrganisation);
+        };
+        if let Some(username) = username {
+            let claim = self.split(username);
+            let is_own = username == own.username
+                || claim.is_ok_and(|it| it.username == own.username && it.org == Some(org));
+            if !is_own {
+                return Decision::Refused(LoginRefused::NotTheCertificates);
+            }
+        }
+        Decision::Admitted(Admission {
+            org,
+            username: own.username.into(),
+            token: None,
+        })
     }
 
     /// Name and organisation of a login text.

@@ -226,3 +226,40 @@ fn digests_survive_being_written_and_only_in_one_form() {
     }
     assert!(!format!("{digest:?}").contains(&hex));
 }
+
+#[test]
+fn a_certificate_logs_in_its_own_user_without_a_password() {
+    let accounts = accounts("default_org = \"closed\"");
+    let own = |certified, username| match accounts.log_in_certified(certified, username) {
+        Decision::Admitted(login) => Ok((accounts.org_id(login.org), login.username)),
+        Decision::Refused(refused) => Err(refused),
+        Decision::Check(_) => panic!("there is no password to check"),
+    };
+    let (known, unknown) = (
+        Ok(("closed", "alice".into())),
+        Ok(("closed", "nobody yet".into())),
+    );
+    assert_eq!(own("alice@closed", None), known);
+    assert_eq!(own("alice", None), known);
+    assert_eq!(own("nobody yet@closed", None), unknown);
+    for username in ["alice@closed", "alice"] {
+        assert_eq!(own("alice@closed", Some(username)), known);
+    }
+    for username in [
+        "bob",
+        "alice@open",
+        "alice@",
+        "@closed",
+        "",
+        "alice@closed@closed",
+    ] {
+        let refused = Err(LoginRefused::NotTheCertificates);
+        assert_eq!(own("alice@closed", Some(username)), refused, "{username}");
+    }
+    assert_eq!(
+        own("alice@gone", None),
+        Err(LoginRefused::UnknownOrganisation)
+    );
+    assert_eq!(own("", None), Err(LoginRefused::EmptyName));
+    assert_eq!(own("@closed", None), Err(LoginRefused::EmptyName));
+}

@@ -14,27 +14,37 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::key::Peer;
 use super::stall::StallGuard;
 use super::{AppState, router};
+use crate::metrics::HttpMetrics;
+use crate::tls::Tls;
 
 /// How long to wait when the system cannot give a connection, for lack of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is ready, then lets requests under way finish for as long as
 /// `http.drain_timeout_secs` says, and closes what is left.
-pub async fn serve(listener: TcpListener, state: Arc<AppState>, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    state: Arc<AppState>,
+    stop: impl Future<Output = ()>,
+) {
     let (stopping, watch_stop) = watch::channel(());
     let server = Server {
         http1: builder(&state),
         router: router(Arc::clone(&state)),
         stall_limit: Duration::from_secs(state.limits.stall_timeout_secs),
-        permits: Arc::new(Semaphore::new(state.limits.connections_max)),
+        handshake_limit: Duration::from_secs(state.limits.header_timeout_secs),
+        tls,
         state,
         watch_stop,
     };
@@ -65,7 +75,8 @@ struct Server {
     http1: http1::Builder,
     router: Router,
     state: Arc<AppState>,
-    permits: Arc<Semaphore>,
+    tls: Option<Arc<Tls>>,
+    handshake_limit: Duration,
     stall_limit: Duration,
     /// Fails to wait once the server stops.
     watch_stop: watch::Receiver<()>,
@@ -87,7 +98,7 @@ impl Server {
     /// The next connection, once there is room for one.
     async fn accept(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
         loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            let Ok(permit) = Arc::clone(&self.state.permits).acquire_owned().await else {
                 // Nobody closes the semaphore.
                 return std::future::pending().await;
             };
@@ -119,27 +130,84 @@ impl Server {
             None => self.router.clone(),
         };
         let io = StallGuard::new(stream, self.stall_limit, metrics.stalled.clone());
-        let service = TowerToHyperService::new(router);
-        let connection = self.http1.serve_connection(TokioIo::new(io), service);
-        let mut watch_stop = self.watch_stop.clone();
+        let talk = Talk {
+            http1: self.http1.clone(),
+            router,
+            watch_stop: self.watch_stop.clone(),
+            metrics,
+        };
+        let tls = self.tls.clone();
+        let handshake_limit = self.handshake_limit;
         async move {
+            let metrics = talk.metrics.clone();
             metrics.connections.inc();
-            let mut connection = pin!(connection);
-            let result = tokio::select! {
-                result = &mut connection => result,
-                _ = watch_stop.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            match tls {
+                None => talk.run(io).await,
+                Some(tls) => {
+                    if let Some(io) = shake_hands(&tls, io, handshake_limit, &metrics).await {
+                        talk.run(io).await;
+                    }
                 }
-            };
-            if let Err(error) = result {
-                if error.is_timeout() {
-                    metrics.stalled.inc();
-                }
-                tracing::debug!("an HTTP connection ended early: {error}");
             }
             metrics.connections.dec();
             drop(permit);
+        }
+    }
+}
+
+/// Requests and answers of one connection.
+struct Talk {
+    http1: http1::Builder,
+    router: Router,
+    watch_stop: watch::Receiver<()>,
+    metrics: HttpMetrics,
+}
+
+impl Talk {
+    async fn run(mut self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let service = TowerToHyperService::new(self.router);
+        let connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        let result = tokio::select! {
+            result = &mut connection => result,
+            _ = self.watch_stop.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            if error.is_timeout() {
+                self.metrics.stalled.inc();
+            }
+            tracing::debug!("an HTTP connection ended early: {error}");
+        }
+    }
+}
+
+/// Begins TLS, with the certificate of this moment. A caller has as long for its handshake as for
+/// the head of a request.
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+    tls: &Tls,
+    io: S,
+    limit: Duration,
+    metrics: &HttpMetrics,
+) -> Option<TlsStream<S>> {
+    let accepting = TlsAcceptor::from(tls.for_api()).accept(io);
+    match timeout(limit, accepting).await {
+        Ok(Ok(stream)) => {
+            if let Some(kind) = stream.get_ref().1.handshake_kind() {
+                tls.metrics().shake_hands(kind);
+            }
+            Some(stream)
+        }
+        Ok(Err(error)) => {
+            metrics.tls_failed.inc();
+            tracing::debug!("an HTTPS handshake failed: {error}");
+            None
+        }
+        Err(_) => {
+            metrics.stalled.inc();
+            None
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use super::StartError;
-use crate::config::{Config, MqttConfig};
+use crate::config::{Config, Listen, MqttConfig};
 use crate::event_loop::{self, Bound, Door, Settings, TcpProbes};
 
 /// The MQTT side of a server: its doors, bound but not yet served.
 pub(super) struct Doors {
     pub(super) by_worker: Vec<Vec<Bound>>,
-    pub(super) mqtt: Option<SocketAddr>,
-    pub(super) ws: Option<SocketAddr>,
+    /// Their real addresses, ports of 0 resolved. Those of HTTP are not among them.
+    pub(super) bound: Listen,
 }
 
 impl Doors {
@@ -18,15 +18,22 @@ impl Doors {
         let workers = worker_count(config.workers);
         let mut doors = Self {
             by_worker: (0..workers).map(|_| Vec::new()).collect(),
-            mqtt: None,
-            ws: None,
+            bound: Listen::closed(),
         };
-        if let Some(address) = config.listen.mqtt {
-            doors.mqtt = Some(doors.bind("mqtt", address, Door::Tcp, &config.mqtt)?);
-        }
-        if let Some(address) = config.listen.ws {
-            doors.ws = Some(doors.bind("ws", address, Door::WebSocket, &config.mqtt)?);
-        }
+        let mut bind = |key, address: Option<SocketAddr>, door| {
+            address
+                .map(|address| doors.bind(key, address, door, &config.mqtt))
+                .transpose()
+        };
+        let listen = &config.listen;
+        let bound = Listen {
+            mqtt: bind("mqtt", listen.mqtt, Door::Tcp)?,
+            mqtts: bind("mqtts", listen.mqtts, Door::Tls)?,
+            ws: bind("ws", listen.ws, Door::WebSocket)?,
+            wss: bind("wss", listen.wss, Door::SecureWebSocket)?,
+            ..Listen::closed()
+        };
+        doors.bound = bound;
         Ok(doors)
     }
 

@@ -6,16 +6,34 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::{CheckArgs, refuse};
-use crate::config::{Config, process_environment};
+use crate::config::{Config, ConfigError, process_environment};
+use crate::tls;
 
 /// Exit code 0 when the configuration is right, 64 when not.
 pub(super) fn run(arguments: &CheckArgs) -> ExitCode {
     match Config::load(arguments.config.as_deref(), &process_environment()) {
-        Ok(config) => {
-            print!("{}", summary(&config));
-            ExitCode::SUCCESS
-        }
+        Ok(config) => match certificate(&config) {
+            Ok(certificate) => {
+                print!("{}{certificate}", summary(&config));
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&error),
+        },
         Err(error) => refuse(&error),
+    }
+}
+
+/// Reads the files of TLS if a door needs them, and says until when the certificate is good.
+fn certificate(config: &Config) -> Result<String, ConfigError> {
+    if config.listen.open_tls().next().is_none() {
+        return Ok(String::new());
+    }
+    match tls::check(&config.tls) {
+        Ok(validity) => Ok(format!(
+            "  certificate: valid until {}\n",
+            validity.last_day()
+        )),
+        Err(error) => Err(ConfigError::from(format!("{error}."))),
     }
 }
 

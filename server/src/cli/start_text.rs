@@ -14,9 +14,8 @@ pub fn doors(bound: &Listen) -> String {
     for (door, address) in bound.open() {
         // Writing to a String cannot fail.
         let _ = match door {
-            "http" => writeln!(text, "http  http://{address}"),
-            "ws" => writeln!(text, "ws    ws://{address}/mqtt"),
-            _ => writeln!(text, "mqtt  mqtt://{address}"),
+            "ws" | "wss" => writeln!(text, "{door:<6}{door}://{address}/mqtt"),
+            _ => writeln!(text, "{door:<6}{door}://{address}"),
         };
     }
     text
@@ -84,8 +83,8 @@ mod tests {
         let address = |text: &str| Some(text.parse().unwrap());
         let bound = Listen {
             mqtt: address("0.0.0.0:1883"),
-            ws: None,
             http: address("[::]:80"),
+            ..Listen::closed()
         };
         let text = first_start(&new, &bound);
         for part in [
@@ -94,12 +93,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in: {text}");
         }
-        let closed = Listen {
-            mqtt: None,
-            ws: None,
-            http: None,
-        };
-        assert!(!first_start(&new, &closed).contains("curl"));
+        assert!(!first_start(&new, &Listen::closed()).contains("curl"));
         assert_eq!(
             doors(&bound),
             "mqtt  mqtt://0.0.0.0:1883\nhttp  http://[::]:80\n"

@@ -72,8 +72,8 @@ fn the_default_file_has_every_key_of_the_configuration() {
         .collect();
     for field in fields.map(|line| line.trim().split(':').next().unwrap_or_default()) {
         let groups = [
-            "listen", "accounts", "mqtt", "http", "journal", "sessions", "retained", "webhook",
-            "log", "orgs",
+            "listen", "tls", "accounts", "mqtt", "http", "journal", "sessions", "retained",
+            "webhook", "log", "orgs",
         ];
         let group = groups.contains(&field);
         let known = keys.iter().any(|key| key.rsplit('.').next() == Some(field));
@@ -108,15 +108,38 @@ fn every_setting_can_be_set_in_the_environment() {
             ("webhook.refused_secs", _) => "0,7".to_owned(),
             ("webhook.pause_secs_min", _) => "2".to_owned(),
             (key, _) if key.starts_with("listen.") => "127.0.0.2:7".to_owned(),
+            ("tls.version_min", _) => "1.3".to_owned(),
+            ("tls.client_certificates", _) => "optional".to_owned(),
+            ("tls.client_name", _) => "email".to_owned(),
             (_, Ok(0)) => "3".to_owned(),
             (_, Ok(number)) => (number - 1).to_string(),
             (_, Err(_)) if default == "false" => "true".to_owned(),
             (_, Err(_)) => "elsewhere".to_owned(),
         };
-        let changed = load_with("[[org]]\nid = \"b\"", &[(&name, &value)]).unwrap();
-        let unchanged = load("[[org]]\nid = \"b\"").unwrap();
+        // Doors of TLS and questions for certificates need files.
+        let files = "[tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\n";
+        let text = format!("{files}[[org]]\nid = \"b\"");
+        let changed = load_with(&text, &[(&name, &value)]).unwrap();
+        let unchanged = load(&text).unwrap();
         assert_ne!(changed, unchanged, "{name}={value} changed nothing");
     }
+}
+
+#[test]
+fn doors_of_tls_need_a_certificate_and_its_key() {
+    let refused = load("[listen]\nwss = \"127.0.0.1:1\"");
+    check_refused(
+        refused,
+        &[
+            "`tls.certificate` is empty",
+            "`tls.key` is empty",
+            "listen.wss",
+        ],
+    );
+    let refused = load("[tls]\nclient_certificates = \"required\"");
+    check_refused(refused, &["`tls.client_ca` is empty"]);
+    let refused = load("[tls]\nversion_min = \"1.1\"");
+    check_refused(refused, &["line 2, `tls.version_min`"]);
 }
 
 #[test]
@@ -182,14 +205,14 @@ fn an_unknown_key_is_named_with_its_line() {
     );
     check_refused(load("[mqtt]\nspeed = 1"), &["line 2", "`mqtt.speed`"]);
     check_refused(
-        load("[listen]\nmqtts = \"127.0.0.1:1\""),
-        &["`listen.mqtts`"],
+        load("[listen]\nmqttx = \"127.0.0.1:1\""),
+        &["`listen.mqttx`"],
     );
     check_refused(
         load("[[org]]\nid = \"a\"\nspeed = 1"),
         &["line 3", "`org.speed`"],
     );
-    check_refused(load("[tls]\nspeed = 1"), &["line 1", "`tls`"]);
+    check_refused(load("[haste]\nspeed = 1"), &["line 1", "`haste`"]);
 }
 
 #[test]

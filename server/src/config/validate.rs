@@ -4,6 +4,7 @@
 
 mod limits;
 mod orgs;
+mod tls;
 mod tokens;
 mod webhooks;
 
@@ -41,6 +42,7 @@ impl Problem {
 pub(super) fn check(config: &Config) -> Result<(), Vec<Problem>> {
     let mut problems = limits::check(config);
     problems.extend(check_listen(config));
+    problems.extend(tls::check(config));
     problems.extend(orgs::check(config));
     problems.extend(webhooks::check(config));
     problems.extend(tokens::check(config));
@@ -75,7 +77,7 @@ fn check_listen(config: &Config) -> Vec<Problem> {
     if taken.is_empty() {
         problems.push(Problem::new(
             "listen",
-            "opens no door; set one of mqtt, ws, http",
+            "opens no door; set one of mqtt, mqtts, ws, wss, http, https",
         ));
     }
     problems

@@ -16,6 +16,7 @@ use super::connection::{Connection, Online, Phase, Transport};
 use super::inbound::Flow;
 use super::worker::Worker;
 use crate::lifecycle::Client;
+use crate::tls;
 
 impl Worker {
     pub(super) fn handle_packet(&mut self, key: usize, packet: BytesMut) -> Flow {
@@ -79,6 +80,15 @@ impl Worker {
     }
 
     // === open ===
+
+    /// The login text that the client's certificate stands for, if it showed one; empty if that
+    /// names nobody.
+    pub(super) fn certified_user(&self, key: usize) -> Option<String> {
+        let tls = self.house.shared.tls.as_ref()?;
+        let certificate = self.secures.get(&(key as u32))?.client_certificate()?;
+        let user = tls::user_of(certificate, tls.settings().client_name);
+        Some(user.unwrap_or_default())
+    }
 
     pub(super) fn client(&self, key: usize, request: &ConnectRequest) -> Option<Client> {
         let connection = self.connections.get(key)?;

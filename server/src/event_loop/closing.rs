@@ -39,6 +39,9 @@ impl Worker {
         self.end(key, reason);
         if let Some(mut connection) = self.connections.try_remove(key) {
             self.passes.withdraw(key);
+            if connection.is_secure {
+                self.secures.remove(&(key as u32));
+            }
             // Dropping the socket closes it, which takes it out of the poll.
             if let Some(pending) = connection.pending.take() {
                 self.keep_spare(pending);

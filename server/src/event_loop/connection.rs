@@ -14,6 +14,9 @@ use super::websocket;
 pub(super) struct Connection {
     pub(super) socket: TcpStream,
     pub(super) transport: Transport,
+    /// Whether TLS lies between the socket and the transport. The worker has it: a connection
+    /// without it pays nothing.
+    pub(super) is_secure: bool,
     pub(super) phase: Phase,
     /// Whether the poll was asked to tell when the socket takes bytes again.
     pub(super) waits_to_write: bool,
@@ -117,9 +120,10 @@ impl Connection {
         Self {
             socket,
             transport: match door {
-                Door::Tcp => Transport::Tcp,
-                Door::WebSocket => Transport::Upgrade,
+                Door::Tcp | Door::Tls => Transport::Tcp,
+                Door::WebSocket | Door::SecureWebSocket => Transport::Upgrade,
             },
+            is_secure: door.is_secure(),
             phase: Phase::Open,
             waits_to_write: false,
             is_dirty: false,

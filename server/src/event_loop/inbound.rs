@@ -4,11 +4,13 @@
 //! kept, and never more than one packet's limit.
 
 use std::io::{ErrorKind, Read};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use presence::EndReason;
 
 use super::connection::{Connection, Pending, Phase, Transport};
+use super::secure::Broken;
 use super::websocket::{self, Next, Upgrade};
 use super::worker::Worker;
 
@@ -67,7 +69,7 @@ impl Worker {
             Ok(_) if lingers => true,
             Ok(length) => {
                 let may_have_more = to_the_end || length == buffer.len();
-                self.receive(key, &buffer[..length]) == Flow::Open && may_have_more
+                self.receive_raw(key, &mut buffer[..length]) == Flow::Open && may_have_more
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
@@ -76,6 +78,67 @@ impl Worker {
                 false
             }
         }
+    }
+
+    /// Takes what the socket gave.
+    fn receive_raw(&mut self, key: usize, bytes: &mut [u8]) -> Flow {
+        let is_secure = |found: &Connection| found.is_secure;
+        if self.connections.get(key).is_some_and(is_secure) {
+            self.receive_records(key, bytes)
+        } else {
+            self.receive(key, bytes)
+        }
+    }
+
+    /// Takes TLS off, and goes on with what was inside.
+    fn receive_records(&mut self, key: usize, bytes: &mut [u8]) -> Flow {
+        let house = Arc::clone(&self.house);
+        let (Some(tls), Some(secure)) = (&house.shared.tls, self.secures.get_mut(&(key as u32)))
+        else {
+            return Flow::Ended;
+        };
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let received = secure.receive(bytes, tls.settings().handshake_bytes_max, &mut plain);
+        let has_answer = !secure.sealed.is_empty();
+        if has_answer {
+            self.mark_dirty(key);
+        }
+        let flow = if plain.is_empty() {
+            Flow::Open
+        } else {
+            self.receive(key, &plain)
+        };
+        self.plain = plain;
+        match received {
+            Ok(received) => {
+                if let Some(kind) = received.shook_hands {
+                    tls.metrics().shake_hands(kind);
+                }
+                if received.is_closed && flow != Flow::Ended {
+                    self.close(key, EndReason::ConnectionLost);
+                    return Flow::Ended;
+                }
+                flow
+            }
+            Err(broken) => {
+                self.break_off(key, &broken);
+                Flow::Ended
+            }
+        }
+    }
+
+    /// The peer does not keep to TLS: its alert is sent, and the connection goes.
+    fn break_off(&mut self, key: usize, broken: &Broken) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        tracing::debug!(%broken, "a client broke TLS");
+        if connection.online.is_none() {
+            self.house.shared.metrics.refuse("tls_handshake");
+        }
+        self.end(key, EndReason::ProtocolError);
+        self.linger_silently(key);
     }
 
     fn receive(&mut self, key: usize, bytes: &[u8]) -> Flow {

@@ -12,8 +12,23 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 pub enum Door {
     /// MQTT over TCP.
     Tcp,
+    /// MQTT over TLS.
+    Tls,
     /// MQTT over WebSocket (MQTT 5 §6).
     WebSocket,
+    /// MQTT over WebSocket over TLS.
+    SecureWebSocket,
+}
+
+impl Door {
+    /// Whether TLS is spoken below everything else.
+    #[must_use]
+    pub fn is_secure(self) -> bool {
+        match self {
+            Self::Tcp | Self::WebSocket => false,
+            Self::Tls | Self::SecureWebSocket => true,
+        }
+    }
 }
 
 /// How the operating system probes a peer that is silent at the level of TCP, so that one that is

@@ -29,12 +29,15 @@ impl Worker {
         if self.is_slowed(key, &request) {
             return self.turn_away_guesser(key);
         }
-        let decision = house.shared.accounts.log_in(
-            request.username.as_deref(),
-            request.password.as_deref(),
-            client_id,
-            unix_ms() / 1000,
-        );
+        let accounts = &house.shared.accounts;
+        let username = request.username.as_deref();
+        let decision = match self.certified_user(key) {
+            Some(certified) => accounts.log_in_certified(&certified, username),
+            None => {
+                let password = request.password.as_deref();
+                accounts.log_in(username, password, client_id, unix_ms() / 1000)
+            }
+        };
         match decision {
             Decision::Admitted(admission) => {
                 self.ask_for_session(key, &request, assigned, &admission)

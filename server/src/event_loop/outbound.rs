@@ -15,6 +15,7 @@ use presence::EndReason;
 
 use super::connection::{Connection, Phase, Transport};
 use super::routing::Delivery;
+use super::secure::{Exhausted, RECORD_BYTES_MAX, Secure};
 use super::websocket;
 use super::worker::Worker;
 
@@ -95,7 +96,15 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        match write_pending(connection) {
+        let secure = match connection.is_secure {
+            true => self.secures.get_mut(&(key as u32)),
+            false => None,
+        };
+        let written = match secure {
+            Some(secure) => write_sealed(connection, secure),
+            None => write_pending(connection),
+        };
+        match written {
             Written::All => self.after_all_written(key),
             Written::Partly => self.watch_for_room(key, true),
             Written::Failed => self.close(key, EndReason::ConnectionLost),
@@ -171,6 +180,47 @@ fn write_pending(connection: &mut Connection) -> Written {
         }
     }
     Written::All
+}
+
+/// As [`write_pending`], a record at a time, so that little is sealed that the socket may not take.
+fn write_sealed(connection: &mut Connection, secure: &mut Secure) -> Written {
+    loop {
+        match write(&mut connection.socket, &mut secure.sealed) {
+            Written::All => {}
+            other => return other,
+        }
+        if seal_next(connection, secure).is_err() {
+            return Written::Failed;
+        }
+        if secure.sealed.is_empty() {
+            // An idle connection has no buffer.
+            secure.sealed = BytesMut::new();
+            return Written::All;
+        }
+    }
+}
+
+/// Seals the next of what waits; after the last word, the goodbye.
+fn seal_next(connection: &mut Connection, secure: &mut Secure) -> Result<(), Exhausted> {
+    if let Some(pending) = &mut connection.pending
+        && secure.is_established()
+    {
+        if let Transport::WebSocket(_) = connection.transport {
+            websocket::wrap(&mut pending.output, &mut pending.frames);
+        }
+        for buffer in [&mut pending.frames, &mut pending.output] {
+            if !buffer.is_empty() {
+                let length = buffer.len().min(RECORD_BYTES_MAX);
+                secure.seal(&buffer[..length])?;
+                buffer.advance(length);
+                return Ok(());
+            }
+        }
+    }
+    if connection.phase == Phase::Lingering {
+        secure.say_goodbye();
+    }
+    Ok(())
 }
 
 fn write(socket: &mut mio::net::TcpStream, buffer: &mut BytesMut) -> Written {

@@ -17,6 +17,7 @@ use super::mailbox::{Letter, MAIL};
 use super::metrics::Tally;
 use super::passes::Passes;
 use super::routing::{Parcel, Routes};
+use super::secure::Secure;
 use super::wills::DueWill;
 use crate::clock::unix_ms;
 
@@ -45,6 +46,8 @@ pub(super) struct Worker {
     pub(super) house: Arc<Arc<House>>,
     pub(super) connections: Slab<Connection>,
     pub(super) passes: Passes,
+    /// TLS of those connections that speak it.
+    pub(super) secures: HashMap<u32, Box<Secure>>,
     pub(super) poll: Poll,
     doors: Vec<Bound>,
     /// Doors that could not be emptied: out of files or over the limit of connections.
@@ -64,6 +67,8 @@ pub(super) struct Worker {
     pub(super) wills: HashMap<u32, Bytes>,
     /// Wills to publish before the next flush.
     pub(super) due_wills: Vec<DueWill>,
+    /// What was read once TLS is taken off.
+    pub(super) plain: Vec<u8>,
     /// Connections with output to flush before the next poll.
     pub(super) dirty: Vec<u32>,
     /// Connections that had more to read than is fair at once.
@@ -98,6 +103,7 @@ impl Worker {
             tally: Tally::default(),
             connections: Slab::new(),
             passes: Passes::default(),
+            secures: HashMap::new(),
             poll,
             doors,
             doors_again: false,
@@ -110,6 +116,7 @@ impl Worker {
             outboxes,
             wills: HashMap::new(),
             due_wills: Vec::new(),
+            plain: Vec::new(),
             dirty: Vec::new(),
             unread: Vec::new(),
             spares: Vec::new(),
@@ -261,9 +268,23 @@ impl Worker {
             house.connection_count.fetch_sub(1, Ordering::Relaxed);
             return;
         }
+        let door = self.doors[number].door;
+        if let Some(tls) = &house.shared.tls
+            && door.is_secure()
+        {
+            match Secure::new(tls.for_clients()) {
+                Ok(secure) => {
+                    self.secures.insert(entry.key() as u32, Box::new(secure));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "failed to begin TLS");
+                    house.connection_count.fetch_sub(1, Ordering::Relaxed);
+                    return;
+                }
+            }
+        }
         house.shared.metrics.connections_accepted.inc();
         self.last_ticket = self.last_ticket.wrapping_add(1);
-        let door = self.doors[number].door;
         entry.insert(Connection::new(socket, door, self.last_ticket, self.now));
     }
 

@@ -29,6 +29,7 @@ impl Ending {
             accounts: Arc::clone(&state.accounts),
             verifiers: crate::verifiers::Verifiers::new(1),
             orgs: Arc::clone(&state.orgs),
+            tls: None,
             lifecycle: state.lifecycle.clone(),
             limits: mqtt::Limits {
                 packet_bytes_max: 1024,

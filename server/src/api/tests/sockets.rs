@@ -34,7 +34,7 @@ impl Served {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = runtime.spawn(serve(listener, Arc::clone(&api.state), async {
+        let server = runtime.spawn(serve(listener, None, Arc::clone(&api.state), async {
             let _ = stopped.await;
         }));
         Self {

@@ -146,6 +146,12 @@ fn rules(config: &Config) -> Vec<Rule> {
             1..=20,
         ),
         (
+            "tls.handshake_bytes_max",
+            config.tls.handshake_bytes_max as u64,
+            16 * kib..=1 << 20,
+        ),
+        ("tls.reload_secs", config.tls.reload_secs, 1..=86_400),
+        (
             "http.connections_max",
             http.connections_max as u64,
             1..=1_000_000,

@@ -30,7 +30,12 @@ impl Service {
         let runtime = tokio::runtime::Runtime::new()?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
-        runtime.spawn(api::serve(listener, state(org)?, std::future::pending()));
+        runtime.spawn(api::serve(
+            listener,
+            None,
+            state(org)?,
+            std::future::pending(),
+        ));
         Ok(Self {
             org: Arc::clone(org),
             address,
