@@ -7,6 +7,7 @@
 //! way are answered.
 
 mod doors;
+mod files;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -29,7 +30,7 @@ use doors::{Doors, limits, settings};
 use crate::accounts::{AccountMetrics, Accounts, KeySource};
 use crate::api::{self, AppState, Phase, Readiness};
 use crate::bell::Bell;
-use crate::config::{Config, JournalConfig, Listen};
+use crate::config::{Config, HttpConfig, JournalConfig, Listen};
 use crate::event_loop::{EventLoops, Shared};
 use crate::follower::{self, Follower};
 use crate::lifecycle::{Failing, Lifecycle, Occurrence, Parts, Sequencer, end_crashed};
@@ -134,8 +135,10 @@ impl App {
         data_dir: &Path,
         watcher: Option<SyncSender<Occurrence>>,
     ) -> Result<Self, StartError> {
+        let limit = files::raise_limit();
         let hooks = webhooks::settings_of(config, &accounts)?;
         let doors = Doors::open(config)?;
+        let shares = files::share(limit, config, doors.by_worker.len());
         let http = bind_http("http", config.listen.http)?;
         let https = bind_http("https", config.listen.https)?;
         let address = |listener: &Option<TcpListener>| {
@@ -183,7 +186,10 @@ impl App {
             webhooks: Arc::clone(&webhooks),
             metrics: Arc::clone(&metrics),
             readiness: Arc::clone(&readiness),
-            limits: config.http.clone(),
+            limits: HttpConfig {
+                connections_max: shares.http_connections_max,
+                ..config.http.clone()
+            },
         })?;
         let shared = Shared {
             accounts,
@@ -192,7 +198,7 @@ impl App {
             lifecycle,
             tls,
             limits: limits(&config.mqtt),
-            settings: settings(&config.mqtt),
+            settings: settings(&config.mqtt, shares),
             metrics: metrics.mqtt.clone(),
         };
         let follow = Follow {

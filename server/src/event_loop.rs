@@ -6,6 +6,7 @@
 //! [`crate::lifecycle`] (where sessions begin and end).
 //!
 //! - [`worker`]: the loop itself: events in, connections served, output flushed
+//! - [`arrivals`]: connections as they come, at the limits of files and connections too
 //! - [`connection`]: what is kept of a connection: as little as possible while it is idle
 //! - [`inbound`]: bytes from a socket to actions of a session
 //! - [`login`]: from CONNECT to the request for a session
@@ -20,6 +21,7 @@
 //! - [`listener`]: the doors: addresses, backlog, probes of silent peers
 
 mod actions;
+mod arrivals;
 mod closing;
 mod connection;
 mod inbound;
@@ -47,6 +49,7 @@ use crate::accounts::Accounts;
 use crate::lifecycle::Lifecycle;
 use crate::tls::Tls;
 use crate::verifiers::Verifiers;
+use arrivals::Spare;
 use mailbox::Mailbox;
 pub(crate) use mailbox::{Letter, Letters};
 
@@ -86,6 +89,8 @@ pub struct Settings {
     pub subscriptions_per_session_max: u16,
     /// Connections of the whole server.
     pub connections_max: usize,
+    /// Connections beyond them that are told so.
+    pub refusals_max: usize,
     /// Deliveries waiting to cross from one loop to another.
     pub mailbox_deliveries_max: usize,
 }
@@ -96,6 +101,7 @@ pub(crate) struct House {
     pub(crate) shared: Shared,
     pub(crate) mailboxes: Box<[Mailbox]>,
     pub(crate) connection_count: AtomicUsize,
+    spare: Spare,
 }
 
 /// The running event loops.
@@ -121,6 +127,7 @@ impl EventLoops {
             shared,
             mailboxes: mailboxes.into(),
             connection_count: AtomicUsize::new(0),
+            spare: Spare::new(),
         });
         let mut threads = Vec::new();
         for (index, (poll, doors)) in polls.into_iter().zip(doors).enumerate() {

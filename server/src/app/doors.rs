@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::StartError;
+use super::files::Shares;
 use crate::config::{Config, Listen, MqttConfig};
 use crate::event_loop::{self, Bound, Door, Settings, TcpProbes};
 
@@ -94,13 +95,14 @@ pub(super) fn limits(settings: &MqttConfig) -> mqtt::Limits {
     }
 }
 
-pub(super) fn settings(settings: &MqttConfig) -> Settings {
+pub(super) fn settings(settings: &MqttConfig, shares: Shares) -> Settings {
     Settings {
         connect_timeout_secs: narrow(settings.connect_timeout_secs),
         connect_bytes_max: settings.connect_bytes_max,
         outbound_bytes_max: settings.outbound_bytes_max,
         subscriptions_per_session_max: narrow(settings.subscriptions_per_session_max),
-        connections_max: settings.connections_max,
+        connections_max: shares.connections_max,
+        refusals_max: shares.refusals_max,
         mailbox_deliveries_max: settings.mailbox_deliveries_max,
     }
 }

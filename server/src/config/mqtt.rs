@@ -37,6 +37,8 @@ pub struct MqttConfig {
     pub subscriptions_per_session_max: u16,
     /// MQTT connections of the whole server.
     pub connections_max: usize,
+    /// MQTT connections beyond them that are told so.
+    pub refusals_max: usize,
     /// Messages waiting to cross to one event loop.
     pub mailbox_deliveries_max: usize,
     /// Backlog asked of the system for MQTT listeners.
@@ -67,6 +69,7 @@ impl Default for MqttConfig {
             filters_per_packet_max: 100,
             subscriptions_per_session_max: 1000,
             connections_max: 1_000_000,
+            refusals_max: 256,
             mailbox_deliveries_max: 65_536,
             listen_backlog: 4096,
             tcp_keep_alive_idle_secs: 120,

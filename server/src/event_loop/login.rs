@@ -23,6 +23,11 @@ impl Worker {
     /// Decides on the login, or has it decided.
     pub(super) fn open(&mut self, key: usize, request: Box<ConnectRequest>) -> Flow {
         let house = Arc::clone(&self.house);
+        if self.is_overfull() {
+            house.shared.metrics.refuse("too_many_connections");
+            self.refuse(key, Refusal::ServerBusy, "the server is full");
+            return Flow::Ended;
+        }
         let assigned = request.client_id.is_empty().then(assigned_client_id);
         let assigned = assigned.map(String::into_boxed_str);
         let client_id = assigned.as_deref().unwrap_or(&request.client_id);

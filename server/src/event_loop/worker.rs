@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -49,10 +48,12 @@ pub(super) struct Worker {
     /// TLS of those connections that speak it.
     pub(super) secures: HashMap<u32, Box<Secure>>,
     pub(super) poll: Poll,
-    doors: Vec<Bound>,
-    /// Doors that could not be emptied: out of files or over the limit of connections.
-    doors_again: bool,
-    last_ticket: u32,
+    pub(super) doors: Vec<Bound>,
+    /// Doors that could not be emptied, for lack of files mostly.
+    pub(super) doors_again: bool,
+    /// When the lack of files was logged last.
+    pub(super) warned_at: Option<Tick>,
+    pub(super) last_ticket: u32,
     started: Instant,
     pub(super) now: Tick,
     /// Unix time in milliseconds: messages expire by it.
@@ -107,6 +108,7 @@ impl Worker {
             poll,
             doors,
             doors_again: false,
+            warned_at: None,
             last_ticket: 0,
             started: Instant::now(),
             now: Tick(0),
@@ -227,65 +229,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    fn accept(&mut self, number: usize) {
-        loop {
-            let Some(door) = self.doors.get(number) else {
-                return;
-            };
-            match door.socket.accept() {
-                Ok((socket, _)) => self.admit(socket, number),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    // Out of files or memory: the door's next event may never come, so ask again.
-                    tracing::warn!(%error, "failed to accept a connection");
-                    self.house.shared.metrics.refuse("accept_failed");
-                    self.doors_again = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn admit(&mut self, mut socket: mio::net::TcpStream, number: usize) {
-        let house = Arc::clone(&self.house);
-        let count = house.connection_count.fetch_add(1, Ordering::Relaxed);
-        if count >= house.shared.settings.connections_max {
-            house.connection_count.fetch_sub(1, Ordering::Relaxed);
-            house.shared.metrics.refuse("too_many_connections");
-            return;
-        }
-        let entry = self.connections.vacant_entry();
-        let token = Token(entry.key());
-        let registered = self
-            .poll
-            .registry()
-            .register(&mut socket, token, Interest::READABLE);
-        if let Err(error) = registered {
-            tracing::warn!(%error, "failed to watch a connection");
-            house.connection_count.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        let door = self.doors[number].door;
-        if let Some(tls) = &house.shared.tls
-            && door.is_secure()
-        {
-            match Secure::new(tls.for_clients()) {
-                Ok(secure) => {
-                    self.secures.insert(entry.key() as u32, Box::new(secure));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "failed to begin TLS");
-                    house.connection_count.fetch_sub(1, Ordering::Relaxed);
-                    return;
-                }
-            }
-        }
-        house.shared.metrics.connections_accepted.inc();
-        self.last_ticket = self.last_ticket.wrapping_add(1);
-        entry.insert(Connection::new(socket, door, self.last_ticket, self.now));
     }
 
     /// Looks at a part of all connections, so that each is looked at about once a second.

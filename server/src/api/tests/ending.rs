@@ -53,6 +53,7 @@ impl Ending {
                 outbound_bytes_max: 1024,
                 subscriptions_per_session_max: 1,
                 connections_max: 1,
+                refusals_max: 1,
                 mailbox_deliveries_max: 1,
             },
             metrics: state.metrics.mqtt.clone(),

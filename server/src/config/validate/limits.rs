@@ -121,6 +121,11 @@ fn rules(config: &Config) -> Vec<Rule> {
             0..=10_000_000,
         ),
         (
+            "mqtt.refusals_max",
+            config.mqtt.refusals_max as u64,
+            0..=65_536,
+        ),
+        (
             "mqtt.mailbox_deliveries_max",
             mqtt.mailbox_deliveries_max as u64,
             1..=1 << 24,
