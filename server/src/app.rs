@@ -198,7 +198,7 @@ impl App {
             lifecycle,
             tls,
             limits: limits(&config.mqtt),
-            settings: settings(&config.mqtt, shares),
+            settings: settings(config, shares),
             metrics: metrics.mqtt.clone(),
         };
         let follow = Follow {

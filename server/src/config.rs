@@ -16,6 +16,7 @@ mod listen;
 mod log;
 mod mqtt;
 mod org;
+mod proxy;
 mod rule;
 mod sessions;
 mod tls;
@@ -37,6 +38,7 @@ pub use self::listen::Listen;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::mqtt::MqttConfig;
 pub use self::org::{MultiDevice, OrgConfig, Secret, UserConfig};
+pub use self::proxy::ProxyConfig;
 pub use self::rule::{Effect, RuleAction, RuleConfig};
 pub use self::sessions::{RetainedConfig, SessionsConfig};
 pub use self::tls::{ClientCertificates, ClientName, TlsConfig, TlsVersion};
@@ -60,6 +62,8 @@ pub struct Config {
     pub listen: Listen,
     /// Limits of logins.
     pub accounts: AccountsConfig,
+    /// What load balancers say before anything else.
+    pub proxy_protocol: ProxyConfig,
     /// Certificates of the doors that speak TLS.
     pub tls: TlsConfig,
     /// Limits of MQTT connections and sessions.
@@ -89,6 +93,7 @@ impl Default for Config {
             workers: 0,
             listen: Listen::default(),
             accounts: AccountsConfig::default(),
+            proxy_protocol: ProxyConfig::default(),
             tls: TlsConfig::default(),
             mqtt: MqttConfig::default(),
             http: HttpConfig::default(),

@@ -16,7 +16,8 @@
 //! - [`passes`]: the terms of connections that are not like all others
 //! - [`closing`]: every way a connection ends
 //! - [`wills`]: what is published when a client goes without taking it back
-//! - [`websocket`]: MQTT inside WebSocket frames; [`secure`]: TLS of one connection
+//! - [`websocket`]: MQTT inside WebSocket frames; [`secure`]: TLS of one connection;
+//!   [`proxy`]: whom a load balancer forwards
 //! - [`metrics`]: what is counted
 //! - [`listener`]: the doors: addresses, backlog, probes of silent peers
 
@@ -31,6 +32,7 @@ mod mailbox;
 mod metrics;
 mod outbound;
 mod passes;
+mod proxy;
 mod routing;
 mod secure;
 mod websocket;
@@ -43,6 +45,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
+use ipnet::IpNet;
 use presence::Org;
 
 use crate::accounts::Accounts;
@@ -77,7 +80,7 @@ pub struct Shared {
 }
 
 /// Limits of connections, as `[mqtt]` of the configuration sets them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Seconds from accepting a connection to its CONNECT.
     pub connect_timeout_secs: u32,
@@ -91,8 +94,18 @@ pub struct Settings {
     pub connections_max: usize,
     /// Connections beyond them that are told so.
     pub refusals_max: usize,
+    /// Load balancers that may say whom they forward.
+    pub trusted: Box<[IpNet]>,
     /// Deliveries waiting to cross from one loop to another.
     pub mailbox_deliveries_max: usize,
+}
+
+impl Settings {
+    fn trusts(&self, from: SocketAddr) -> bool {
+        // An address of IPv4 at a door of IPv6 is written in its form for that.
+        let from = from.ip().to_canonical();
+        self.trusted.iter().any(|prefix| prefix.contains(&from))
+    }
 }
 
 /// What the workers of one server share besides [`Shared`]: their mailboxes and their count of

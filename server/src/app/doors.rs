@@ -23,7 +23,7 @@ impl Doors {
         };
         let mut bind = |key, address: Option<SocketAddr>, door| {
             address
-                .map(|address| doors.bind(key, address, door, &config.mqtt))
+                .map(|address| doors.bind(key, address, door, config))
                 .transpose()
         };
         let listen = &config.listen;
@@ -43,8 +43,9 @@ impl Doors {
         key: &'static str,
         address: SocketAddr,
         door: Door,
-        settings: &MqttConfig,
+        config: &Config,
     ) -> Result<SocketAddr, StartError> {
+        let settings = &config.mqtt;
         let probes = TcpProbes {
             idle_secs: narrow(settings.tcp_keep_alive_idle_secs),
             interval_secs: narrow(settings.tcp_keep_alive_interval_secs),
@@ -61,7 +62,8 @@ impl Doors {
                 }
             })?;
         let real = bound.first().map_or(address, |bound| bound.address);
-        for (doors, bound) in self.by_worker.iter_mut().zip(bound) {
+        for (doors, mut bound) in self.by_worker.iter_mut().zip(bound) {
+            bound.is_proxied = config.proxy_protocol.is_spoken_at(key);
             doors.push(bound);
         }
         Ok(real)
@@ -95,7 +97,8 @@ pub(super) fn limits(settings: &MqttConfig) -> mqtt::Limits {
     }
 }
 
-pub(super) fn settings(settings: &MqttConfig, shares: Shares) -> Settings {
+pub(super) fn settings(config: &Config, shares: Shares) -> Settings {
+    let settings = &config.mqtt;
     Settings {
         connect_timeout_secs: narrow(settings.connect_timeout_secs),
         connect_bytes_max: settings.connect_bytes_max,
@@ -103,6 +106,7 @@ pub(super) fn settings(settings: &MqttConfig, shares: Shares) -> Settings {
         subscriptions_per_session_max: narrow(settings.subscriptions_per_session_max),
         connections_max: shares.connections_max,
         refusals_max: shares.refusals_max,
+        trusted: config.proxy_protocol.trusted.as_slice().into(),
         mailbox_deliveries_max: settings.mailbox_deliveries_max,
     }
 }

@@ -72,8 +72,18 @@ fn the_default_file_has_every_key_of_the_configuration() {
         .collect();
     for field in fields.map(|line| line.trim().split(':').next().unwrap_or_default()) {
         let groups = [
-            "listen", "tls", "accounts", "mqtt", "http", "journal", "sessions", "retained",
-            "webhook", "log", "orgs",
+            "listen",
+            "proxy_protocol",
+            "tls",
+            "accounts",
+            "mqtt",
+            "http",
+            "journal",
+            "sessions",
+            "retained",
+            "webhook",
+            "log",
+            "orgs",
         ];
         let group = groups.contains(&field);
         let known = keys.iter().any(|key| key.rsplit('.').next() == Some(field));
@@ -102,9 +112,13 @@ fn every_setting_can_be_set_in_the_environment() {
             ("log.format", _) => "json".to_owned(),
             ("log.filter", _) => "debug".to_owned(),
             ("default_org", _) => "b".to_owned(),
-            ("webhook.allow_addresses" | "accounts.jwks_allow_addresses", _) => {
-                "127.0.0.0/8".to_owned()
-            }
+            ("proxy_protocol.doors", _) => "mqtt".to_owned(),
+            (
+                "webhook.allow_addresses"
+                | "accounts.jwks_allow_addresses"
+                | "proxy_protocol.trusted",
+                _,
+            ) => "127.0.0.0/8".to_owned(),
             ("webhook.refused_secs", _) => "0,7".to_owned(),
             ("webhook.pause_secs_min", _) => "2".to_owned(),
             (key, _) if key.starts_with("listen.") => "127.0.0.2:7".to_owned(),
@@ -117,12 +131,22 @@ fn every_setting_can_be_set_in_the_environment() {
             (_, Err(_)) => "elsewhere".to_owned(),
         };
         // Doors of TLS and questions for certificates need files.
-        let files = "[tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\n";
+        let files = "proxy_protocol.trusted = [\"::1\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\n";
         let text = format!("{files}[[org]]\nid = \"b\"");
         let changed = load_with(&text, &[(&name, &value)]).unwrap();
         let unchanged = load(&text).unwrap();
         assert_ne!(changed, unchanged, "{name}={value} changed nothing");
     }
+}
+
+#[test]
+fn the_proxy_protocol_needs_known_doors_and_trusted_balancers() {
+    let refused = load("[proxy_protocol]\ndoors = [\"mqtt\", \"cellar\"]");
+    check_refused(
+        refused,
+        &["names an unknown door", "`proxy_protocol.trusted` is empty"],
+    );
+    load("[proxy_protocol]\ndoors = [\"wss\"]\ntrusted = [\"10.0.0.0/8\"]").unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod limits;
 mod orgs;
+mod proxy;
 mod tls;
 mod tokens;
 mod webhooks;
@@ -42,6 +43,7 @@ impl Problem {
 pub(super) fn check(config: &Config) -> Result<(), Vec<Problem>> {
     let mut problems = limits::check(config);
     problems.extend(check_listen(config));
+    problems.extend(proxy::check(config));
     problems.extend(tls::check(config));
     problems.extend(orgs::check(config));
     problems.extend(webhooks::check(config));

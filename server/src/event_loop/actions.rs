@@ -94,7 +94,7 @@ impl Worker {
         let connection = self.connections.get(key)?;
         Some(Client {
             protocol: protocol_of(request.version),
-            peer: connection.socket.peer_addr().ok(),
+            peer: self.peer_of(key),
             os: os_of(&request.user_properties, connection.transport),
             address: Address {
                 worker: self.index,
@@ -125,6 +125,7 @@ impl Worker {
             return;
         };
         let assigned = pending.assigned.take();
+        pending.forwarded = None;
         let accepted = Accepted {
             assigned_client_id: assigned.as_deref(),
             ..Accepted::default()

@@ -14,7 +14,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Token};
 use rustix::io::Errno;
 
-use super::connection::{Connection, Tick};
+use super::connection::{Connection, Phase, Tick};
 use super::secure::Secure;
 use super::worker::Worker;
 
@@ -88,6 +88,9 @@ impl Worker {
                 return;
             };
             match door.socket.accept() {
+                Ok((_, from)) if door.is_proxied && !house.shared.settings.trusts(from) => {
+                    house.shared.metrics.refuse("proxy_untrusted");
+                }
                 Ok((socket, _)) => match house.spare.keep(socket) {
                     Some(socket) => self.admit(socket, number),
                     None => house.shared.metrics.refuse("out_of_files"),
@@ -173,7 +176,11 @@ impl Worker {
         }
         house.shared.metrics.connections_accepted.inc();
         self.last_ticket = self.last_ticket.wrapping_add(1);
-        entry.insert(Connection::new(socket, door, self.last_ticket, self.now));
+        let mut connection = Connection::new(socket, door, self.last_ticket, self.now);
+        if self.doors[number].is_proxied {
+            connection.phase = Phase::Arriving;
+        }
+        entry.insert(connection);
     }
 }
 

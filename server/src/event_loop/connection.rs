@@ -1,6 +1,7 @@
 //! What is kept of one connection. Idle, it is a handful of words: buffers exist only while a packet
 //! is half read or bytes wait to be written.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -59,6 +60,8 @@ pub(super) enum Transport {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
+    /// The load balancer has not said yet whom it forwards.
+    Arriving,
     /// Its CONNECT waits for the journal. Nothing is read until the answer has come: no packet may
     /// be handled before CONNACK (MQTT 5 §3.1.4-6).
     Opening,
@@ -85,6 +88,8 @@ pub(super) struct Pending {
     pub(super) frame: Option<websocket::OpenFrame>,
     /// The client identifier that was assigned, until CONNACK tells it.
     pub(super) assigned: Option<Box<str>>,
+    /// Whom a load balancer forwards, until CONNACK.
+    pub(super) forwarded: Option<SocketAddr>,
     /// Packets to send.
     pub(super) output: BytesMut,
     /// WebSocket: frames to send. They go first.
@@ -97,6 +102,7 @@ impl Pending {
             && self.packet.is_empty()
             && self.frame.is_none()
             && self.assigned.is_none()
+            && self.forwarded.is_none()
             && self.unsent() == 0
     }
 
@@ -110,6 +116,7 @@ impl Pending {
         self.packet.clear();
         self.frame = None;
         self.assigned = None;
+        self.forwarded = None;
         self.output.clear();
         self.frames.clear();
     }

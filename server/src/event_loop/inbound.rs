@@ -81,7 +81,11 @@ impl Worker {
     }
 
     /// Takes what the socket gave.
-    fn receive_raw(&mut self, key: usize, bytes: &mut [u8]) -> Flow {
+    pub(super) fn receive_raw(&mut self, key: usize, bytes: &mut [u8]) -> Flow {
+        let arrives = |found: &Connection| found.phase == Phase::Arriving;
+        if self.connections.get(key).is_some_and(arrives) {
+            return self.arrive(key, bytes);
+        }
         let is_secure = |found: &Connection| found.is_secure;
         if self.connections.get(key).is_some_and(is_secure) {
             self.receive_records(key, bytes)

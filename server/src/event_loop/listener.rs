@@ -56,6 +56,8 @@ pub struct Bound {
     pub(super) socket: TcpListener,
     /// What is spoken there.
     pub door: Door,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub is_proxied: bool,
     /// The address it is bound to, with its real port.
     pub address: SocketAddr,
 }
@@ -86,6 +88,7 @@ pub fn bind(
             Ok(Bound {
                 socket: TcpListener::from_std(socket.into()),
                 door,
+                is_proxied: false,
                 address,
             })
         })

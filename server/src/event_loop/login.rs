@@ -125,8 +125,7 @@ impl Worker {
     }
 
     fn address(&self, key: usize) -> Option<IpAddr> {
-        let connection = self.connections.get(key)?;
-        connection.socket.peer_addr().ok().map(|peer| peer.ip())
+        self.peer_of(key).map(|peer| peer.ip())
     }
 
     /// Whether too many guesses were wrong for this one to be looked at.

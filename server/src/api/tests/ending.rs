@@ -54,6 +54,7 @@ impl Ending {
                 subscriptions_per_session_max: 1,
                 connections_max: 1,
                 refusals_max: 1,
+                trusted: Box::default(),
                 mailbox_deliveries_max: 1,
             },
             metrics: state.metrics.mqtt.clone(),
