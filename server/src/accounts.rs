@@ -10,6 +10,7 @@ mod known;
 mod login;
 mod metrics;
 mod names;
+mod quota;
 mod rules;
 mod stored;
 mod tokens;
@@ -25,6 +26,7 @@ pub use self::digest::Digest;
 pub use self::guesses::{GuessLimits, Guesses};
 pub use self::login::{Admission, Check, Decision, LoginRefused};
 pub use self::metrics::AccountMetrics;
+pub use self::quota::{Meter, OrgLimits, Over, Seat};
 pub use self::rules::SessionRules;
 pub(crate) use self::rules::fault_of_filter;
 pub use self::stored::{HashBounds, HashError, StoredHash, hash};
@@ -71,6 +73,9 @@ struct OrgAccounts {
     issuers: Vec<Issuer>,
     /// None where everything is allowed.
     rules: Option<Rules>,
+    limits: OrgLimits,
+    /// None where nothing is measured.
+    meter: Option<Arc<Meter>>,
 }
 
 struct User {
@@ -115,7 +120,12 @@ impl Accounts {
         );
         let client = client.map_err(io::Error::other)?;
         for org in &config.orgs {
-            let index = accounts.add(&org.id, org.open_auth, users_of(org, &config.accounts));
+            let index = accounts.add(
+                &org.id,
+                org.open_auth,
+                users_of(org, &config.accounts),
+                OrgLimits::of(config, &org.quota),
+            );
             accounts.orgs[index.0].multi_device = org.multi_device;
             accounts.orgs[index.0].rules = Rules::of(org);
             for jwt in &org.jwts {
@@ -141,14 +151,19 @@ impl Accounts {
     /// # Errors
     ///
     /// When the system has no random numbers.
-    pub fn from_generated(generated: &GeneratedOrg, config: &AccountsConfig) -> io::Result<Self> {
-        let mut accounts = Self::empty(config)?;
+    pub fn from_generated(generated: &GeneratedOrg, config: &Config) -> io::Result<Self> {
+        let mut accounts = Self::empty(&config.accounts)?;
         let user = User {
             password: Password::Plain(generated.password.clone()),
             display_name: None,
         };
         let users = HashMap::from([(generated.username.clone(), user)]);
-        let index = accounts.add(&generated.id, false, users);
+        let index = accounts.add(
+            &generated.id,
+            false,
+            users,
+            OrgLimits::of(config, &Default::default()),
+        );
         accounts.keys.push((generated.secret_key.clone(), index));
         accounts.default_org = Some(index);
         Ok(accounts)
@@ -179,6 +194,21 @@ impl Accounts {
                 let may_have = !found.issuers.is_empty();
                 may_have.then(|| self.names.get(org, username))?
             })
+    }
+
+    /// What an organisation may have.
+    pub fn limits(&self, org: OrgIndex) -> &OrgLimits {
+        &self.orgs[org.0].limits
+    }
+
+    /// What each organisation may have, in the order of [`Accounts::org_ids`].
+    pub fn all_limits(&self) -> impl Iterator<Item = &OrgLimits> {
+        self.orgs.iter().map(|org| &org.limits)
+    }
+
+    /// What an organisation has now; none where nothing is measured.
+    pub fn meter(&self, org: OrgIndex) -> Option<&Arc<Meter>> {
+        self.orgs[org.0].meter.as_ref()
     }
 
     /// What a session may publish and subscribe to; none where everything is allowed.
@@ -246,7 +276,13 @@ impl Accounts {
         })
     }
 
-    fn add(&mut self, id: &str, open_auth: bool, users: HashMap<String, User>) -> OrgIndex {
+    fn add(
+        &mut self,
+        id: &str,
+        open_auth: bool,
+        users: HashMap<String, User>,
+        limits: OrgLimits,
+    ) -> OrgIndex {
         let index = OrgIndex(self.orgs.len());
         let decoy = users.values().find_map(|user| match &user.password {
             Password::Stored(stored) => Some(Arc::clone(stored)),
@@ -260,6 +296,8 @@ impl Accounts {
             decoy,
             issuers: Vec::new(),
             rules: None,
+            meter: limits.meter(),
+            limits,
         });
         self.by_id.insert(id.to_owned(), index);
         index

@@ -17,6 +17,7 @@ mod log;
 mod mqtt;
 mod org;
 mod proxy;
+mod quota;
 mod rule;
 mod sessions;
 mod tls;
@@ -39,6 +40,7 @@ pub use self::log::{LogConfig, LogFormat};
 pub use self::mqtt::MqttConfig;
 pub use self::org::{MultiDevice, OrgConfig, Secret, UserConfig};
 pub use self::proxy::ProxyConfig;
+pub use self::quota::{OrgQuotaConfig, QuotaConfig};
 pub use self::rule::{Effect, RuleAction, RuleConfig};
 pub use self::sessions::{RetainedConfig, SessionsConfig};
 pub use self::tls::{ClientCertificates, ClientName, TlsConfig, TlsVersion};
@@ -60,6 +62,8 @@ pub struct Config {
     pub workers: usize,
     /// Addresses to listen on.
     pub listen: Listen,
+    /// Quotas of each organisation.
+    pub quota: QuotaConfig,
     /// Limits of logins.
     pub accounts: AccountsConfig,
     /// What load balancers say before anything else.
@@ -92,6 +96,7 @@ impl Default for Config {
             default_org: None,
             workers: 0,
             listen: Listen::default(),
+            quota: QuotaConfig::default(),
             accounts: AccountsConfig::default(),
             proxy_protocol: ProxyConfig::default(),
             tls: TlsConfig::default(),

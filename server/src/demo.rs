@@ -111,6 +111,7 @@ fn config(listen: &Listen, secret_key: &str) -> Config {
             open_auth: false,
             multi_device: Default::default(),
             users,
+            quota: Default::default(),
             rules_default: None,
             rules: Vec::new(),
             jwts: Vec::new(),

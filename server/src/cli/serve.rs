@@ -56,7 +56,7 @@ fn accounts(config: &Config, data_dir: &DataDir) -> Result<(Accounts, Option<New
         return Ok((Accounts::from_config(config)?, None));
     }
     let organisation = data_dir.organisation()?;
-    let accounts = Accounts::from_generated(organisation.generated(), &config.accounts)?;
+    let accounts = Accounts::from_generated(organisation.generated(), config)?;
     match organisation {
         Organisation::Kept(_) => Ok((accounts, None)),
         Organisation::New(new) => Ok((accounts, Some(new))),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Effect, EndpointConfig, JwtConfig, RuleConfig};
+use super::{Effect, EndpointConfig, JwtConfig, OrgQuotaConfig, RuleConfig};
 
 /// One `[[org]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +24,9 @@ pub struct OrgConfig {
     /// The `[[org.user]]` tables.
     #[serde(default, rename = "user")]
     pub users: Vec<UserConfig>,
+    /// The `[org.quota]` table: what it gets instead of what all get.
+    #[serde(default)]
+    pub quota: OrgQuotaConfig,
     /// What no rule decides; none: allow without rules, deny with some.
     #[serde(default)]
     pub rules_default: Option<Effect>,

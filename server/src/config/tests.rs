@@ -76,6 +76,7 @@ fn the_default_file_has_every_key_of_the_configuration() {
             "proxy_protocol",
             "tls",
             "accounts",
+            "quota",
             "mqtt",
             "http",
             "journal",
@@ -437,5 +438,41 @@ fn a_user_has_one_password_in_one_form() {
     check_refused(
         user(&format!("password_hash = \"{costly}\"")),
         &["4000000 KiB", "accounts.hash_memory_kib_max"],
+    );
+}
+
+#[test]
+fn rules_and_quotas_are_judged_before_the_start() {
+    let org = |lines: &str| load(&format!("[[org]]\nid = \"b\"\n{lines}"));
+    let rule = |topics: &str| {
+        org(&format!(
+            "[[org.rule]]\neffect = \"deny\"\ntopics = {topics}"
+        ))
+    };
+    assert!(rule("[\"a/{username}/#\"]").is_ok());
+    check_refused(
+        rule("[\"a/#/b\"]"),
+        &[
+            "org.rule[0].topics",
+            "\"a/#/b\", which is not a topic filter",
+        ],
+    );
+    check_refused(
+        rule("[\"{name}\"]"),
+        &["braces other than {username} and {client_id}"],
+    );
+    check_refused(rule("[]"), &["decides nothing"]);
+    check_refused(
+        org("[[org.rule]]\neffect = \"maybe\"\ntopics = [\"a\"]"),
+        &["`org.rule.effect`", "allow"],
+    );
+    assert!(org("[org.quota]\nconnections_max = 7").is_ok());
+    check_refused(
+        org("[org.quota]\npacket_bytes_max = 1048577"),
+        &["`org.quota.packet_bytes_max` is 1048577; expected 1024 to 1048576"],
+    );
+    check_refused(
+        org("[org.quota]\nqueue_messages_max = 1001"),
+        &["`org.quota.queue_messages_max` is 1001; expected 1 to 1000"],
     );
 }

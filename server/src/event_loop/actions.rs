@@ -121,6 +121,10 @@ impl Worker {
         found.phase = Phase::Open;
         found.online = Some(online);
         found.active_at = now;
+        let own = self.own_limits(key);
+        let limits = own
+            .as_ref()
+            .map_or(&house.shared.limits, |own| &own.protocol);
         let Some((found, mut pending)) = self.pending_of(key) else {
             return;
         };
@@ -130,9 +134,7 @@ impl Worker {
             assigned_client_id: assigned.as_deref(),
             ..Accepted::default()
         };
-        found
-            .session
-            .accept(&accepted, &house.shared.limits, &mut pending.output);
+        found.session.accept(&accepted, limits, &mut pending.output);
         self.give_output(key, pending);
         if self.is_over(key) {
             self.disconnect(
@@ -178,12 +180,15 @@ impl Worker {
         };
         let Inbound { packet_id, message } = inbound;
         self.tally.received += 1;
-        let outcome = if self.may_publish(key, message.topic()) {
-            self.route(&org, Some(session), message)
-        } else {
-            let metrics = &self.house.shared.metrics;
+        let metrics = &self.house.shared.metrics;
+        let outcome = if !self.may_publish(key, message.topic()) {
             metrics.drop_messages("not_authorized", 1);
             PublishOutcome::NotAuthorized
+        } else if !self.is_within_rate(key) {
+            metrics.drop_messages("org_rate", 1);
+            PublishOutcome::QuotaExceeded
+        } else {
+            self.route(&org, Some(session), message)
         };
         let close = self.with_output(key, |session, out| {
             session.published(packet_id, outcome, out)
@@ -200,7 +205,11 @@ impl Worker {
         let Some((org, session)) = self.online(key) else {
             return Flow::Ended;
         };
-        let most = self.house.shared.settings.subscriptions_per_session_max;
+        let own = self.own_limits(key);
+        let most = own.map_or(
+            self.house.shared.settings.subscriptions_per_session_max,
+            |own| own.subscriptions_max,
+        );
         let identifier = request.subscription_id;
         for entry in &mut request.entries {
             let Ok(options) = entry.verdict else {

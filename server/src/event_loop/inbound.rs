@@ -233,7 +233,9 @@ impl Worker {
         let shared = &self.house.shared;
         let is_online = |found: &Connection| found.online.is_some();
         if self.connections.get(key).is_some_and(is_online) {
-            return shared.limits.packet_bytes_max;
+            let own = self.passes.of(key).and_then(|pass| pass.limits.as_ref());
+            let limits = own.map_or(&shared.limits, |own| &own.protocol);
+            return limits.packet_bytes_max;
         }
         let connect = shared.settings.connect_bytes_max;
         connect.min(shared.limits.packet_bytes_max)

@@ -12,9 +12,9 @@ use topics::{TopicFilter, TopicName};
 use super::actions::assigned_client_id;
 use super::connection::Phase;
 use super::inbound::Flow;
-use super::passes::{self, Pass};
+use super::passes::{self, Pass, SessionLimits};
 use super::worker::Worker;
-use crate::accounts::{Admission, Check, Decision, LoginRefused};
+use crate::accounts::{Admission, Check, Decision, LoginRefused, Over, Seat};
 use crate::clock::unix_ms;
 use crate::lifecycle::OpenRequest;
 use crate::verifiers::{Inquiry, Judgement};
@@ -172,6 +172,7 @@ impl Worker {
         let accounts = &self.house.shared.accounts;
         let mut pass = Pass {
             rules: accounts.session_rules(*org, username, client_id),
+            limits: self.session_limits[org.get()].clone(),
             ..Pass::default()
         };
         if let Some(token) = token {
@@ -181,6 +182,48 @@ impl Worker {
             pass.topics.clone_from(&token.topics);
         }
         pass
+    }
+
+    /// A place among the organisation's connections; none where these are not measured.
+    fn take_seat(&self, admission: &Admission, client_id: &str) -> Result<Option<Seat>, Over> {
+        let shared = &self.house.shared;
+        let Some(meter) = shared.accounts.meter(admission.org) else {
+            return Ok(None);
+        };
+        let takes_over = || {
+            let held = shared.orgs[admission.org.get()].session_of_client(client_id);
+            held.is_some_and(|held| held.username == admission.username)
+        };
+        meter.connect(self.now_ms, takes_over).map(Some)
+    }
+
+    fn refuse_over(&mut self, key: usize, over: Over) -> Flow {
+        let (reason, refusal, why) = match over {
+            Over::Connections => (
+                "org_connections",
+                Refusal::QuotaExceeded,
+                "the organisation has too many connections",
+            ),
+            Over::Connects => (
+                "org_connects",
+                Refusal::ConnectionRateExceeded,
+                "too many clients of the organisation are connecting",
+            ),
+        };
+        self.house.shared.metrics.refuse(reason);
+        self.refuse(key, refusal, why);
+        Flow::Ended
+    }
+
+    /// The limits of a session that are its organisation's own.
+    pub(super) fn own_limits(&self, key: usize) -> Option<Arc<SessionLimits>> {
+        self.passes.of(key)?.limits.clone()
+    }
+
+    /// Whether the organisation may publish one more message now.
+    pub(super) fn is_within_rate(&self, key: usize) -> bool {
+        let seat = self.passes.of(key).and_then(|pass| pass.seat.as_ref());
+        seat.is_none_or(|seat| seat.meter().publish(self.now_ms))
     }
 
     /// Asks for a session. The answer comes by letter.
@@ -196,7 +239,11 @@ impl Worker {
             return Flow::Ended;
         };
         let client_id = assigned.as_deref().unwrap_or(&request.client_id);
-        let pass = self.pass_of(admission, client_id);
+        let mut pass = self.pass_of(admission, client_id);
+        match self.take_seat(admission, client_id) {
+            Ok(seat) => pass.seat = seat,
+            Err(over) => return self.refuse_over(key, over),
+        }
         if let Some(will) = &request.will
             && !TopicName::parse(will.message.topic()).is_ok_and(|topic| pass.may_publish(topic))
         {

@@ -52,8 +52,11 @@ impl Worker {
             return true;
         }
         let now_ms = self.now_ms;
+        let own = self.own_limits(key);
+        let limits = own
+            .as_ref()
+            .map_or(&house.shared.limits, |own| &own.protocol);
         let outcome = self.with_output(key, |session, out| {
-            let limits = &house.shared.limits;
             let options = Outgoing {
                 qos: delivery.qos,
                 retain: delivery.retain,

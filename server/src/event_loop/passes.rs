@@ -9,7 +9,7 @@ use std::sync::Arc;
 use topics::{TopicFilter, TopicName};
 
 use super::connection::Tick;
-use crate::accounts::{SessionRules, TokenTopics};
+use crate::accounts::{OrgLimits, Seat, SessionRules, TokenTopics};
 
 /// The terms of one connection.
 #[derive(Debug, Default)]
@@ -20,6 +20,38 @@ pub(super) struct Pass {
     pub(super) topics: Option<TokenTopics>,
     /// What the organisation's rules allow, if that is not everything.
     pub(super) rules: Option<Arc<SessionRules>>,
+    /// Its place among the organisation's connections, where these are measured.
+    pub(super) seat: Option<Seat>,
+    /// The organisation's own limits of a session, if it has any.
+    pub(super) limits: Option<Arc<SessionLimits>>,
+}
+
+/// The limits of a session where they are not those of all.
+#[derive(Debug)]
+pub(super) struct SessionLimits {
+    pub(super) protocol: mqtt::Limits,
+    pub(super) subscriptions_max: u16,
+}
+
+impl SessionLimits {
+    /// An organisation's limits, where they differ from those of all.
+    pub(super) fn of(
+        org: &OrgLimits,
+        all: &mqtt::Limits,
+        subscriptions_max: u16,
+    ) -> Option<Arc<Self>> {
+        let own = Self {
+            protocol: mqtt::Limits {
+                packet_bytes_max: org.packet_bytes_max,
+                queue_messages_max: org.queue_messages_max,
+                queue_bytes_max: org.queue_bytes_max,
+                ..all.clone()
+            },
+            subscriptions_max: org.subscriptions_per_session_max,
+        };
+        let differs = own.protocol != *all || own.subscriptions_max != subscriptions_max;
+        differs.then(|| Arc::new(own))
+    }
 }
 
 impl Pass {
@@ -29,8 +61,14 @@ impl Pass {
             ends_at,
             topics,
             rules,
+            seat,
+            limits,
         } = self;
-        ends_at.is_none() && topics.is_none() && rules.is_none()
+        ends_at.is_none()
+            && topics.is_none()
+            && rules.is_none()
+            && seat.is_none()
+            && limits.is_none()
     }
 
     pub(super) fn may_publish(&self, name: TopicName<'_>) -> bool {

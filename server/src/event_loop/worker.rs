@@ -14,7 +14,7 @@ use super::connection::{Connection, Online, Pending, Tick};
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
 use super::metrics::Tally;
-use super::passes::Passes;
+use super::passes::{Passes, SessionLimits};
 use super::routing::{Parcel, Routes};
 use super::secure::Secure;
 use super::wills::DueWill;
@@ -47,6 +47,8 @@ pub(super) struct Worker {
     pub(super) passes: Passes,
     /// TLS of those connections that speak it.
     pub(super) secures: HashMap<u32, Box<Secure>>,
+    /// By organisation; none for those whose sessions have the limits of all.
+    pub(super) session_limits: Box<[Option<Arc<SessionLimits>>]>,
     pub(super) poll: Poll,
     pub(super) doors: Vec<Bound>,
     /// Doors that could not be emptied, for lack of files mostly.
@@ -98,6 +100,16 @@ impl Worker {
                 .register(&mut door.socket, token, Interest::READABLE)?;
         }
         let outboxes = house.mailboxes.iter().map(|_| Parcel::default()).collect();
+        let shared = &house.shared;
+        let (limits, most) = (
+            &shared.limits,
+            shared.settings.subscriptions_per_session_max,
+        );
+        let session_limits = shared
+            .accounts
+            .all_limits()
+            .map(|org| SessionLimits::of(org, limits, most))
+            .collect();
         Ok(Self {
             index,
             house: Arc::new(house),
@@ -105,6 +117,7 @@ impl Worker {
             connections: Slab::new(),
             passes: Passes::default(),
             secures: HashMap::new(),
+            session_limits,
             poll,
             doors,
             doors_again: false,

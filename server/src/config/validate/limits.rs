@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::Problem;
-use crate::config::{AccountsConfig, Config, WebhookConfig};
+use crate::config::{AccountsConfig, Config, OrgQuotaConfig, WebhookConfig};
 
 /// From silence to a lost connection: the contract's five minutes.
 const TCP_LOSS_SECS_MAX: u64 = 300;
@@ -13,6 +13,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut problems: Vec<Problem> = rules(config)
         .into_iter()
         .chain(accounts_rules(&config.accounts))
+        .chain(quota_rules(config))
         .chain(webhook_rules(&config.webhook))
         .chain(session_rules(config))
         .filter(|(_, value, range)| !range.contains(value))
@@ -181,6 +182,87 @@ fn rules(config: &Config) -> Vec<Rule> {
             1..=1_000_000,
         ),
     ]
+}
+
+fn quota_rules(config: &Config) -> Vec<Rule> {
+    let quota = &config.quota;
+    let mut rules: Vec<Rule> = vec![
+        (
+            "quota.org_connections_max",
+            quota.org_connections_max.into(),
+            0..=10_000_000,
+        ),
+        (
+            "quota.org_connects_per_sec",
+            quota.org_connects_per_sec.into(),
+            0..=1_000_000,
+        ),
+        (
+            "quota.org_messages_per_sec",
+            quota.org_messages_per_sec.into(),
+            0..=1_000_000,
+        ),
+    ];
+    for org in &config.orgs {
+        rules.extend(org_quota_rules(config, &org.quota));
+    }
+    rules
+}
+
+/// Of one organisation: not more than the server has for a session, or can count.
+fn org_quota_rules(config: &Config, own: &OrgQuotaConfig) -> Vec<Rule> {
+    let mqtt = &config.mqtt;
+    let rules: [(&'static str, Option<u64>, RangeInclusive<u64>); 9] = [
+        (
+            "org.quota.connections_max",
+            own.connections_max.map(Into::into),
+            0..=10_000_000,
+        ),
+        (
+            "org.quota.connects_per_sec",
+            own.connects_per_sec.map(Into::into),
+            0..=1_000_000,
+        ),
+        (
+            "org.quota.messages_per_sec",
+            own.messages_per_sec.map(Into::into),
+            0..=1_000_000,
+        ),
+        (
+            "org.quota.retained_messages_max",
+            own.retained_messages_max.map(|most| most as u64),
+            0..=config.retained.messages_max as u64,
+        ),
+        (
+            "org.quota.retained_bytes_max",
+            own.retained_bytes_max.map(|most| most as u64),
+            0..=config.retained.bytes_max as u64,
+        ),
+        (
+            "org.quota.subscriptions_per_session_max",
+            own.subscriptions_per_session_max.map(Into::into),
+            1..=mqtt.subscriptions_per_session_max.into(),
+        ),
+        (
+            "org.quota.queue_messages_max",
+            own.queue_messages_max.map(Into::into),
+            1..=mqtt.queue_messages_max as u64,
+        ),
+        (
+            "org.quota.queue_bytes_max",
+            own.queue_bytes_max.map(Into::into),
+            1024..=mqtt.queue_bytes_max as u64,
+        ),
+        (
+            "org.quota.packet_bytes_max",
+            own.packet_bytes_max.map(Into::into),
+            1024..=mqtt.packet_bytes_max.into(),
+        ),
+    ];
+    let given = rules.into_iter();
+    given
+        .filter_map(|(key, value, range)| Some((key, value?, range)))
+        .collect()
 }
 
 fn accounts_rules(accounts: &AccountsConfig) -> Vec<Rule> {
