@@ -23,6 +23,8 @@ pub enum Answer {
         packet_id: u16,
         /// Its QoS.
         qos: u8,
+        /// As it was asked.
+        is_routed: bool,
         /// What became of it.
         outcome: Outcome,
     },

@@ -153,4 +153,6 @@ pub struct ReplyTo {
     pub packet_id: u16,
     /// Its QoS: 1 or 2.
     pub qos: u8,
+    /// Whether others got it whose sessions are not stored, for the answer.
+    pub is_routed: bool,
 }

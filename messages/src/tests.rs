@@ -261,6 +261,7 @@ impl House {
                 carrier: self.carrier(),
                 packet_id: 9,
                 qos,
+                is_routed: false,
             }),
         }
     }

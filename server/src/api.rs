@@ -54,6 +54,7 @@ pub struct AppState {
     orgs: Arc<[Arc<Org>]>,
     lifecycle: Lifecycle,
     failing: Failing,
+    failing_messages: Failing,
     readers: Readers,
     webhooks: Arc<Webhooks>,
     metrics: Arc<Metrics>,
@@ -76,6 +77,8 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
     /// Whether the journal can be written.
     pub failing: Failing,
+    /// Says whether the log of messages can be written.
+    pub failing_messages: Failing,
     /// For questions about what happened: as many as may be asked at the same time.
     pub readers: Vec<views::Reader>,
     /// All webhooks.
@@ -100,6 +103,7 @@ impl AppState {
             orgs: parts.orgs,
             lifecycle: parts.lifecycle,
             failing: parts.failing,
+            failing_messages: parts.failing_messages,
             readers: Readers::new(parts.readers),
             webhooks: parts.webhooks,
             metrics: parts.metrics,

@@ -33,6 +33,7 @@ use crate::bell::Bell;
 use crate::config::{Config, HttpConfig, JournalConfig, Listen};
 use crate::event_loop::{EventLoops, Shared};
 use crate::follower::{self, Follower};
+use crate::keeper::{self, KeeperThread};
 use crate::lifecycle::{Failing, Lifecycle, Occurrence, Parts, Sequencer, end_crashed};
 use crate::metrics::Metrics;
 use crate::signals;
@@ -78,6 +79,9 @@ pub enum StartError {
     /// Webhooks could not be started.
     #[error("cannot start the webhooks: {0}")]
     Webhooks(#[from] webhooks::StartError),
+    /// Stored sessions and retained messages could not be opened.
+    #[error(transparent)]
+    Messages(#[from] keeper::OpenError),
     /// The operating system gave no thread, poll or random numbers.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -92,6 +96,7 @@ pub struct App {
     is_journal_off: bool,
     verifier_count: usize,
     watcher: Option<SyncSender<Occurrence>>,
+    keeper: keeper::Prepared,
     doors: Doors,
     http: Option<TcpListener>,
     https: Option<TcpListener>,
@@ -117,6 +122,7 @@ pub struct Server {
     follower: Follower,
     webhooks: webhooks::Running,
     sequencer: Sequencer,
+    keeper: KeeperThread,
     loops: EventLoops,
     verifiers: verifiers::Running,
     runtime: Runtime,
@@ -165,6 +171,9 @@ impl App {
             .collect();
         let mut metrics = Metrics::new(Arc::clone(&orgs));
         accounts.metrics.register(metrics.registry_mut());
+        let org_ids: Vec<_> = accounts.org_ids().collect();
+        let prepared_keeper = keeper::open(data_dir, config, &org_ids, metrics.registry_mut())?;
+        let keeper = prepared_keeper.keeper();
         let metrics = Arc::new(metrics);
         let tls = match config.listen.open_tls().next() {
             Some(_) => Some(Arc::new(Tls::load(&config.tls, metrics.tls.clone())?)),
@@ -180,6 +189,7 @@ impl App {
             orgs: Arc::clone(&orgs),
             lifecycle: lifecycle.clone(),
             failing: failing.clone(),
+            failing_messages: keeper.failing(),
             readers: (0..API_READERS)
                 .map(|_| views.reader())
                 .collect::<Result<_, _>>()?,
@@ -196,8 +206,9 @@ impl App {
             verifiers: Verifiers::new(config.accounts.verify_waiting_max),
             orgs,
             lifecycle,
+            keeper,
             tls,
-            limits: limits(&config.mqtt),
+            limits: limits(config),
             settings: settings(config, shares),
             metrics: metrics.mqtt.clone(),
         };
@@ -218,6 +229,7 @@ impl App {
             is_journal_off: config.journal.dangerous_off,
             verifier_count: config.accounts.verifiers,
             watcher,
+            keeper: prepared_keeper,
             doors,
             http,
             https,
@@ -260,6 +272,7 @@ impl App {
             ));
         }
         let verifiers = verifiers.start(self.verifier_count, &accounts, &loops.letters())?;
+        let keeper = self.keeper.start(Box::new(loops.letters()))?;
         let sequencer = Sequencer::start(
             &lifecycle,
             Parts {
@@ -292,6 +305,7 @@ impl App {
             loops,
             verifiers,
             sequencer,
+            keeper,
             runtime,
             http,
             readiness: self.readiness,
@@ -312,6 +326,7 @@ impl Server {
         self.loops.stop();
         self.verifiers.finish();
         self.sequencer.finish();
+        self.keeper.finish();
         self.follower.finish();
         self.runtime.block_on(self.webhooks.finish());
         let (stops, served): (Vec<_>, Vec<_>) = self.http.into_iter().unzip();

@@ -10,8 +10,10 @@
 //! - [`connection`]: what is kept of a connection: as little as possible while it is idle
 //! - [`inbound`]: bytes from a socket to actions of a session
 //! - [`login`]: from CONNECT to the request for a session
-//! - [`actions`]: what a session asks for: subscribe, publish, close
+//! - [`actions`]: what a session asks for: publish, close; [`subscribing`]: the rest
 //! - [`routing`]: which sessions get a message, and on which loops they are
+//! - [`keeping`]: what the keeper is told of it; [`stored`]: sessions that outlive connections
+//! - [`retained`]: retained messages for new subscriptions
 //! - [`outbound`]: messages to subscribers and bytes to sockets, within limits
 //! - [`passes`]: the terms of connections that are not like all others
 //! - [`closing`]: every way a connection ends
@@ -26,6 +28,7 @@ mod arrivals;
 mod closing;
 mod connection;
 mod inbound;
+mod keeping;
 mod listener;
 mod login;
 mod mailbox;
@@ -33,8 +36,11 @@ mod metrics;
 mod outbound;
 mod passes;
 mod proxy;
+mod retained;
 mod routing;
 mod secure;
+mod stored;
+mod subscribing;
 mod websocket;
 mod wills;
 mod worker;
@@ -49,6 +55,7 @@ use ipnet::IpNet;
 use presence::Org;
 
 use crate::accounts::Accounts;
+use crate::keeper::Keeper;
 use crate::lifecycle::Lifecycle;
 use crate::tls::Tls;
 use crate::verifiers::Verifiers;
@@ -71,6 +78,8 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// The certificate of the doors that speak TLS; there is one if there are any.
     pub tls: Option<Arc<Tls>>,
+    /// What outlives connections.
+    pub keeper: Keeper,
     /// Limits of the protocol.
     pub limits: mqtt::Limits,
     /// Limits of connections.
@@ -157,11 +166,6 @@ impl EventLoops {
     /// A way to write to the loops.
     pub(crate) fn letters(&self) -> Letters {
         Letters::new(Arc::clone(&self.house))
-    }
-
-    /// Sends a message that comes from no client to all who are subscribed to its topic.
-    pub fn publish(&self, org: &Arc<Org>, message: mqtt::Message) -> mqtt::PublishOutcome {
-        self.letters().publish(org, message)
     }
 
     /// Sends every client away and waits for the loops to finish. Their sessions end in the

@@ -34,13 +34,13 @@ mod settings;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use messages::{Desk, Directory, Letter, Request};
 
 use crate::clock::SteadyClock;
+use crate::lifecycle::Failing;
 use requests::{Queue, Waited};
 
 pub use metrics::KeeperMetrics;
@@ -62,7 +62,7 @@ pub trait Mail: Send {
 pub struct Keeper {
     queue: Arc<Queue>,
     directory: Directory,
-    is_failing: Arc<AtomicBool>,
+    failing: Failing,
     metrics: KeeperMetrics,
 }
 
@@ -95,10 +95,10 @@ impl Keeper {
         &self.directory
     }
 
-    /// Whether the log cannot be written now.
+    /// Says whether the log cannot be written now.
     #[must_use]
-    pub fn is_failing(&self) -> bool {
-        self.is_failing.load(Ordering::Relaxed)
+    pub fn failing(&self) -> Failing {
+        self.failing.clone()
     }
 }
 
@@ -114,7 +114,7 @@ pub fn prepare(desk: Desk, limits: QueueLimits, metrics: KeeperMetrics) -> Prepa
     let keeper = Keeper {
         queue: Arc::new(Queue::new(limits)),
         directory: desk.directory(),
-        is_failing: Arc::default(),
+        failing: Failing::default(),
         metrics,
     };
     Prepared { desk, keeper }
@@ -199,7 +199,7 @@ impl Work {
 
     fn tell(&mut self, letters: Vec<Letter>) {
         let is_failing = self.desk.is_failing();
-        self.keeper.is_failing.store(is_failing, Ordering::Relaxed);
+        self.keeper.failing.set(is_failing);
         let metrics = &self.keeper.metrics;
         metrics.count(self.desk.take_tally(), self.desk.waiting());
         if !letters.is_empty() {

@@ -30,6 +30,7 @@ impl Book {
             let answer = Answer::Published {
                 packet_id: reply_to.packet_id,
                 qos: reply_to.qos,
+                is_routed: reply_to.is_routed,
                 outcome,
             };
             match outcome.is_unavailable {

@@ -1,6 +1,7 @@
 //! The subscriptions of stored sessions, attached or away, and whose sessions they are.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compact_str::CompactString;
 use topics::slab::ChunkedSlab;
@@ -16,8 +17,8 @@ pub struct StoredRecipient {
     pub session: StoredRef,
     /// What its subscription is with.
     pub subscription: Subscription,
-    /// The group of a shared subscription (§4.8.2).
-    pub group: Option<CompactString>,
+    /// A shared subscription (§4.8.2) as the client wrote it: this member of the group was chosen.
+    pub share: Option<CompactString>,
     /// The connection that carries it; `None` if its client is away.
     pub carrier: Option<Carrier>,
 }
@@ -33,13 +34,16 @@ pub(super) struct Subscribers {
     /// Clients that have asked for a stored session, and how often.
     arriving: HashMap<CompactString, u32>,
     attached: usize,
+    /// Which member of a share group is next: counts the choices of all groups.
+    turn: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Subscriber {
     session: StoredRef,
     subscription: Subscription,
-    group: Option<CompactString>,
+    /// As the client wrote it, if it is shared.
+    share: Option<CompactString>,
 }
 
 impl Subscribers {
@@ -95,14 +99,43 @@ impl Subscribers {
     pub(super) fn recipients(&self, topic: TopicName<'_>, into: &mut Vec<StoredRecipient>) {
         let start = into.len();
         self.filters.matching(topic, |list| {
-            into.extend(self.lists[list].iter().map(|found| StoredRecipient {
-                session: found.session,
-                subscription: found.subscription,
-                group: found.group.clone(),
-                carrier: self.seats.get(&found.session).copied().flatten(),
-            }));
+            let list = &self.lists[list];
+            let ordinary = list.iter().filter(|found| found.share.is_none());
+            into.extend(ordinary.map(|found| self.recipient(found)));
+            self.choose_members(list, into);
         });
         into[start..].sort_by_key(|found| found.session);
+    }
+
+    /// One member of each share group, those that are attached before those that are away.
+    fn choose_members(&self, list: &[Subscriber], into: &mut Vec<StoredRecipient>) {
+        let mut groups: HashMap<&str, Vec<&Subscriber>> = HashMap::new();
+        for found in list {
+            if let Some(share) = &found.share {
+                groups.entry(share).or_default().push(found);
+            }
+        }
+        for mut members in groups.into_values() {
+            let is_attached = |found: &&Subscriber| self.carrier_of(found).is_some();
+            if members.iter().any(is_attached) {
+                members.retain(is_attached);
+            }
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            into.push(self.recipient(members[turn % members.len()]));
+        }
+    }
+
+    fn recipient(&self, found: &Subscriber) -> StoredRecipient {
+        StoredRecipient {
+            session: found.session,
+            subscription: found.subscription,
+            share: found.share.clone(),
+            carrier: self.carrier_of(found),
+        }
+    }
+
+    fn carrier_of(&self, found: &Subscriber) -> Option<Carrier> {
+        self.seats.get(&found.session).copied().flatten()
     }
 
     /// Answers whether it is new.
@@ -126,7 +159,7 @@ impl Subscribers {
         list.push(Subscriber {
             session,
             subscription,
-            group: filter.share_group().map(Into::into),
+            share: filter.share_group().map(|_| filter.as_str().into()),
         });
         true
     }
@@ -152,6 +185,7 @@ impl Subscribers {
 
 impl Subscriber {
     fn is(&self, session: StoredRef, filter: TopicFilter<'_>) -> bool {
-        self.session == session && self.group.as_deref() == filter.share_group()
+        let share = filter.share_group().map(|_| filter.as_str());
+        self.session == session && self.share.as_deref() == share
     }
 }

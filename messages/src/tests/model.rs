@@ -247,6 +247,7 @@ impl Model {
                 ..reply_to.carrier
             },
             qos,
+            is_routed: false,
         });
         self.ask(Request::Publish(Box::new(Publish {
             received: (qos == 2).then_some((attachment, packet_id)),

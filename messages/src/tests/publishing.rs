@@ -104,7 +104,7 @@ fn an_unsubscribed_filter_matches_no_more_even_after_a_crash() {
 }
 
 #[test]
-fn members_of_a_group_and_their_connections_are_named() {
+fn a_member_of_a_group_is_chosen_and_connections_are_named() {
     let mut house = House::new();
     house.absent("away", "$share/g/a/#");
     let attachment = house.attach("here").attachment.unwrap();
@@ -112,9 +112,35 @@ fn members_of_a_group_and_their_connections_are_named() {
     let mut found = Vec::new();
     let topic = topics::TopicName::parse("a/b").unwrap();
     house.kept().recipients(topic, &mut found);
-    let groups: Vec<_> = found.iter().map(|found| found.group.as_deref()).collect();
-    assert_eq!(groups, [Some("g"), None]);
+    let shares: Vec<_> = found.iter().map(|found| found.share.as_deref()).collect();
+    assert_eq!(shares, [Some("$share/g/a/#"), None]);
     assert_eq!(found[0].carrier, None);
     assert_eq!(found[1].session, attachment.session);
     assert!(found[1].carrier.is_some());
+}
+
+#[test]
+fn a_message_goes_to_one_member_of_a_group_in_turn_and_to_those_that_are_here_first() {
+    let mut house = House::new();
+    house.absent("away1", "$share/g/a/#");
+    house.absent("away2", "$share/g/a/#");
+    house.absent("other", "$share/h/a/#");
+    let chosen = |house: &House| {
+        let mut found = Vec::new();
+        let topic = topics::TopicName::parse("a/b").unwrap();
+        house.kept().recipients(topic, &mut found);
+        let of_g = found
+            .iter()
+            .filter(|found| found.share.as_deref() == Some("$share/g/a/#"));
+        let sessions: Vec<_> = of_g.map(|found| found.session).collect();
+        assert_eq!(found.len(), 2, "one of each group");
+        sessions[0]
+    };
+    let sessions: std::collections::BTreeSet<_> = (0..8).map(|_| chosen(&house)).collect();
+    assert_eq!(sessions.len(), 2, "both take their turn");
+    let attachment = house.attach("here").attachment.unwrap();
+    house.subscribe(attachment, "$share/g/a/#", 1, crate::RetainHandling::Never);
+    for _ in 0..4 {
+        assert_eq!(chosen(&house), attachment.session);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use topics::TopicName;
+use topics::{TopicFilter, TopicName};
 
 use super::shares::ShareRef;
 use super::{Org, State};
@@ -49,6 +49,17 @@ impl Org {
         if state.shares.filter_count() > 0 {
             state.take_turns(topic, recipients);
         }
+    }
+
+    /// Whether a shared subscription (`$share/{group}/{filter}`) has a member whose session is not
+    /// stored.
+    #[must_use]
+    pub fn has_member(&self, share: TopicFilter<'_>) -> bool {
+        let state = self.lock();
+        let group = share
+            .share_group()
+            .and_then(|name| state.shares.find(share, name, false));
+        group.is_some()
     }
 
     /// Another member of a share group, for a message whose first choice, `gone`, had lost its

@@ -33,6 +33,16 @@ impl Org {
         Some(state.end(slot))
     }
 
+    /// Notes that a session's messages are routed elsewhere, before it has any subscription (see
+    /// [`Opening::is_stored`](crate::Opening)).
+    pub fn mark_stored(&self, session: SessionRef) {
+        let mut state = self.lock();
+        if let Some(slot) = state.slot_of(session) {
+            debug_assert_eq!(state.sessions[slot].subscription_count, 0);
+            state.sessions[slot].is_stored = true;
+        }
+    }
+
     /// What is known of a session; `None` once it has ended.
     #[must_use]
     pub fn session(&self, session: SessionRef) -> Option<SessionFacts> {

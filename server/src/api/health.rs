@@ -72,9 +72,10 @@ pub(super) async fn ready(
     State(state): State<Arc<AppState>>,
 ) -> Result<&'static str, impl IntoResponse> {
     state.readiness.check()?;
-    match state.failing.is_set() {
-        true => Err(Problem::Journal),
-        false => Ok("ready\n"),
+    match (state.failing.is_set(), state.failing_messages.is_set()) {
+        (true, _) => Err(Problem::Journal),
+        (false, true) => Err(Problem::Messages),
+        (false, false) => Ok("ready\n"),
     }
 }
 

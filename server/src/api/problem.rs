@@ -48,6 +48,8 @@ pub(super) enum Problem {
     NotReady(Phase),
     /// The journal cannot be written.
     Journal,
+    /// The log of messages cannot be written.
+    Messages,
     /// The views, or the state of deliveries, cannot be read or written.
     Storage,
 }
@@ -92,6 +94,7 @@ impl Problem {
             ),
             Self::TestUnderWay => (S::TOO_MANY_REQUESTS, "test-under-way", "Test under way"),
             Self::NotReady(_) => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+            Self::Messages => (S::SERVICE_UNAVAILABLE, "messages", "Messages not writable"),
             Self::Journal => (S::SERVICE_UNAVAILABLE, "journal", "Journal not writable"),
             Self::Storage => (S::SERVICE_UNAVAILABLE, "storage", "Storage not usable"),
         }
@@ -133,6 +136,9 @@ impl Problem {
             Self::Journal => "The journal cannot be written now, so no session can begin or end. \
                               What was asked for may still happen later."
                 .into(),
+            Self::Messages => "The log of messages cannot be written now, so no session can be \
+                               stored and no message kept. The server's log says why."
+                .into(),
             Self::Storage => "What is kept about events cannot be read or written now. The \
                               server's log says why."
                 .into(),
@@ -148,6 +154,7 @@ impl Problem {
             | Self::TestUnderWay
             | Self::NotReady(_)
             | Self::Journal
+            | Self::Messages
             | Self::Storage => Some((header::RETRY_AFTER, one_second)),
             Self::TooManyKeys { secs } => Some((header::RETRY_AFTER, HeaderValue::from(*secs))),
             // What is left of the body would be taken for the next request.

@@ -150,6 +150,7 @@ secret_keys = ["{KEY_B}"]
             orgs,
             lifecycle: Lifecycle::new(16),
             failing: failing.clone(),
+            failing_messages: Failing::default(),
             readers: vec![views.reader().unwrap()],
             webhooks: Arc::new(webhooks),
             readiness,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::StartError;
 use super::files::Shares;
-use crate::config::{Config, Listen, MqttConfig};
+use crate::config::{Config, Listen};
 use crate::event_loop::{self, Bound, Door, Settings, TcpProbes};
 
 /// The MQTT side of a server: its doors, bound but not yet served.
@@ -78,7 +78,8 @@ fn worker_count(configured: usize) -> usize {
     }
 }
 
-pub(super) fn limits(settings: &MqttConfig) -> mqtt::Limits {
+pub(super) fn limits(config: &Config) -> mqtt::Limits {
+    let settings = &config.mqtt;
     mqtt::Limits {
         packet_bytes_max: settings.packet_bytes_max,
         keep_alive_secs_max: settings.keep_alive_secs_max,
@@ -90,8 +91,8 @@ pub(super) fn limits(settings: &MqttConfig) -> mqtt::Limits {
         filters_per_packet_max: narrow(settings.filters_per_packet_max),
         topic_alias_max: settings.topic_alias_max,
         topic_alias_sent_max: settings.topic_alias_sent_max,
-        session_expiry_secs_max: 0,
-        retain_available: false,
+        session_expiry_secs_max: config.sessions.expiry_secs_max,
+        retain_available: config.retained.messages_max > 0,
         shared_available: true,
         subscription_ids_available: true,
     }

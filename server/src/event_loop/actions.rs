@@ -1,19 +1,20 @@
-//! What a session asks for, done: open, publish, subscribe, unsubscribe, close.
+//! What a session asks for, done: open, publish, close. ([`super::subscribing`] has the rest.)
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
+use messages::{Carrier, ReplyTo};
 use mqtt::{
     Accepted, Action, CloseReason, ConnectRequest, DisconnectReason, FrameError, Inbound,
-    PublishOutcome, Refusal, SubscribeFailure, SubscribeRequest, UnsubscribeRequest,
-    UnsubscribeResult,
+    PublishOutcome, QoS, Refusal,
 };
 use presence::{Address, EndReason, Org, Os, SessionRef};
-use topics::TopicFilter;
 
 use super::connection::{Connection, Online, Phase, Transport};
 use super::inbound::Flow;
+use super::routing::Origin;
 use super::worker::Worker;
 use crate::lifecycle::Client;
 use crate::tls;
@@ -28,15 +29,17 @@ impl Worker {
         let limits = &house.shared.limits;
         let session = &mut connection.session;
         let action = session.handle_frame(packet, now_ms, limits, &mut pending.output);
-        for discarded in session.take_discarded() {
-            let reason = discarded.reason.as_str();
-            house.shared.metrics.drop_messages(reason, 1);
-        }
+        let discarded = session.take_discarded();
         if connection.online.is_some() {
             connection.active_at = now;
         }
         self.give_output(key, pending);
-        self.perform(key, action)
+        self.discard(key, discarded);
+        let flow = self.perform(key, action);
+        if flow == Flow::Open {
+            self.send_more_retained(key);
+        }
+        flow
     }
 
     pub(super) fn handle_frame_error(&mut self, key: usize, error: FrameError) {
@@ -52,9 +55,21 @@ impl Worker {
             Action::Open(request) => self.open(key, request),
             Action::Publish(inbound) => self.publish(key, inbound),
             Action::Subscribe(request) => self.subscribe(key, request),
-            Action::Unsubscribe(request) => self.unsubscribe(key, &request),
-            // No session is accepted as a stored one.
-            Action::Acknowledged(_) | Action::Received(_) | Action::Release(_) => Flow::Open,
+            Action::Unsubscribe(request) => self.unsubscribe(key, request),
+            Action::Acknowledged(packet_id) => {
+                self.acknowledged(key, packet_id);
+                Flow::Open
+            }
+            Action::Received(packet_id) => {
+                self.received(key, packet_id);
+                Flow::Open
+            }
+            Action::Release(packet_id) if self.release(key, packet_id) => Flow::Open,
+            Action::Release(_) => {
+                let why = DisconnectReason::ServerBusy;
+                self.disconnect(key, why, EndReason::ProtocolError);
+                Flow::Ended
+            }
             Action::Close(reason) => self.finish(key, &reason),
         }
     }
@@ -100,27 +115,33 @@ impl Worker {
                 worker: self.index,
                 connection: key as u32,
             },
-            is_stored: false,
+            is_stored: self.stored.contains_key(&(key as u32)),
         })
     }
 
     /// The session is open: CONNACK, and on with what the client has sent meanwhile.
     pub(super) fn go_online(&mut self, connection: u32, ticket: u32, online: Online) {
         let key = connection as usize;
-        let house = Arc::clone(&self.house);
-        let now = self.now;
         let waiting = self.awaiting(key, ticket);
         let Some(found) = waiting else {
             // The connection broke while the journal was being written.
-            house
+            self.house
                 .shared
                 .lifecycle
                 .end(&online.org, online.session, EndReason::ConnectionLost);
             return;
         };
-        found.phase = Phase::Open;
+        let session = online.session;
         found.online = Some(online);
-        found.active_at = now;
+        if !self.ask_to_attach(key, ticket, session) {
+            self.accept_client(key, Accepted::default());
+            self.go_on(key);
+        }
+    }
+
+    /// Writes CONNACK.
+    pub(super) fn accept_client(&mut self, key: usize, accepted: Accepted<'_>) {
+        let (house, now) = (Arc::clone(&self.house), self.now);
         let own = self.own_limits(key);
         let limits = own
             .as_ref()
@@ -128,14 +149,20 @@ impl Worker {
         let Some((found, mut pending)) = self.pending_of(key) else {
             return;
         };
+        found.phase = Phase::Open;
+        found.active_at = now;
         let assigned = pending.assigned.take();
         pending.forwarded = None;
         let accepted = Accepted {
             assigned_client_id: assigned.as_deref(),
-            ..Accepted::default()
+            ..accepted
         };
         found.session.accept(&accepted, limits, &mut pending.output);
         self.give_output(key, pending);
+    }
+
+    /// Goes on with what an accepted client has sent meanwhile.
+    pub(super) fn go_on(&mut self, key: usize) {
         if self.is_over(key) {
             self.disconnect(
                 key,
@@ -183,13 +210,56 @@ impl Worker {
         let metrics = &self.house.shared.metrics;
         let outcome = if !self.may_publish(key, message.topic()) {
             metrics.drop_messages("not_authorized", 1);
-            PublishOutcome::NotAuthorized
+            Some(PublishOutcome::NotAuthorized)
         } else if !self.is_within_rate(key) {
             metrics.drop_messages("org_rate", 1);
-            PublishOutcome::QuotaExceeded
+            Some(PublishOutcome::QuotaExceeded)
         } else {
-            self.route(&org, Some(session), message)
+            let origin = self.origin(key, session, packet_id, message.qos());
+            self.route(&org, origin, message)
         };
+        match outcome {
+            Some(outcome) => self.answer_publish(key, packet_id, outcome),
+            None if self.is_ahead(key) => Flow::Held,
+            None => Flow::Open,
+        }
+    }
+
+    fn origin(
+        &self,
+        key: usize,
+        session: SessionRef,
+        packet_id: Option<NonZeroU16>,
+        qos: QoS,
+    ) -> Origin {
+        let ticket = self.connections.get(key).map_or(0, |found| found.ticket);
+        let reply_to = packet_id.map(|packet_id| ReplyTo {
+            carrier: Carrier {
+                address: Address {
+                    worker: self.index,
+                    connection: key as u32,
+                },
+                ticket,
+                session,
+            },
+            packet_id: packet_id.get(),
+            qos: qos.value(),
+            is_routed: false,
+        });
+        Origin {
+            session: Some(session),
+            stored: self.attachment(key),
+            reply_to,
+            will: None,
+        }
+    }
+
+    pub(super) fn answer_publish(
+        &mut self,
+        key: usize,
+        packet_id: Option<NonZeroU16>,
+        outcome: PublishOutcome,
+    ) -> Flow {
         let close = self.with_output(key, |session, out| {
             session.published(packet_id, outcome, out)
         });
@@ -197,56 +267,6 @@ impl Worker {
             None => Flow::Open,
             Some(reason) => self.finish(key, &reason),
         }
-    }
-
-    // === subscribe and unsubscribe ===
-
-    fn subscribe(&mut self, key: usize, mut request: SubscribeRequest) -> Flow {
-        let Some((org, session)) = self.online(key) else {
-            return Flow::Ended;
-        };
-        let own = self.own_limits(key);
-        let most = own.map_or(
-            self.house.shared.settings.subscriptions_per_session_max,
-            |own| own.subscriptions_max,
-        );
-        let identifier = request.subscription_id;
-        for entry in &mut request.entries {
-            let Ok(options) = entry.verdict else {
-                continue;
-            };
-            let added = TopicFilter::parse(&entry.filter)
-                .map_err(|_| SubscribeFailure::TopicFilterInvalid)
-                .and_then(|filter| {
-                    if !self.may_subscribe(key, filter) {
-                        return Err(SubscribeFailure::NotAuthorized);
-                    }
-                    org.subscribe(session, filter, options.to_bits(), identifier, most)
-                        .map_err(|_| SubscribeFailure::QuotaExceeded)
-                });
-            entry.verdict = added.map(|_| options);
-        }
-        self.with_output(key, |session, out| session.subscribed(&request, out));
-        Flow::Open
-    }
-
-    fn unsubscribe(&mut self, key: usize, request: &UnsubscribeRequest) -> Flow {
-        let Some((org, session)) = self.online(key) else {
-            return Flow::Ended;
-        };
-        let results: Vec<_> = request
-            .filters
-            .iter()
-            .map(|filter| match TopicFilter::parse(filter) {
-                Err(_) => UnsubscribeResult::TopicFilterInvalid,
-                Ok(filter) if org.unsubscribe(session, filter) => UnsubscribeResult::Success,
-                Ok(_) => UnsubscribeResult::NoSubscriptionExisted,
-            })
-            .collect();
-        self.with_output(key, |session, out| {
-            session.unsubscribed(request.packet_id, &results, out);
-        });
-        Flow::Open
     }
 
     /// The session a connection carries. None if it was ended from elsewhere while packets of it
@@ -259,10 +279,15 @@ impl Worker {
     /// The session has said that it is over.
     fn finish(&mut self, key: usize, reason: &CloseReason) -> Flow {
         if let CloseReason::ClientDisconnect {
-            with_will: false, ..
+            with_will,
+            session_expiry_secs,
+            ..
         } = reason
         {
-            self.forget_will(key); // MQTT-3.14.4-3
+            if !with_will {
+                self.forget_will(key); // MQTT-3.14.4-3
+            }
+            self.detach(key, *session_expiry_secs, *with_will);
         }
         let reason = match reason {
             CloseReason::ClientDisconnect { logout: true, .. } => EndReason::LoggedOut,

@@ -25,6 +25,8 @@ impl Worker {
             .connections
             .get_mut(key)
             .and_then(|connection| connection.online.take());
+        self.detach(key, None, true);
+        self.retaining.forget(key);
         if let Some(online) = online {
             self.leave_will(key, &online.org, online.session);
             self.house
@@ -75,7 +77,10 @@ impl Worker {
         if !found.carries(session) {
             return;
         }
-        if let Some(online) = found.online.take() {
+        let online = found.online.take();
+        self.detach(key, None, true);
+        self.retaining.forget(key);
+        if let Some(online) = online {
             self.leave_will(key, &online.org, online.session);
         }
         self.with_output(key, |session, out| session.disconnect(why, out));
@@ -169,6 +174,7 @@ impl Worker {
     pub(super) fn send_everybody_away(&mut self) {
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in &keys {
+            self.detach(*key, None, true);
             if let Some((org, session)) = self.online(*key) {
                 self.leave_will(*key, &org, session);
             }

@@ -53,10 +53,11 @@ impl Worker {
 
     /// Answers whether there may be more to read.
     fn read_once(&mut self, key: usize, buffer: &mut [u8], to_the_end: bool) -> bool {
+        let receive_max = self.house.shared.limits.receive_max;
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        if connection.phase == Phase::Opening {
+        if connection.phase == Phase::Opening || is_ahead(connection, receive_max) {
             return false;
         }
         let read = connection.socket.read(buffer);
@@ -143,6 +144,13 @@ impl Worker {
         }
         self.end(key, EndReason::ProtocolError);
         self.linger_silently(key);
+    }
+
+    /// Whether a client has sent more than is answered: see [`is_ahead`].
+    pub(super) fn is_ahead(&self, key: usize) -> bool {
+        let receive_max = self.house.shared.limits.receive_max;
+        let connection = self.connections.get(key);
+        connection.is_some_and(|found| is_ahead(found, receive_max))
     }
 
     fn receive(&mut self, key: usize, bytes: &[u8]) -> Flow {
@@ -301,6 +309,14 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether the answers to a client's messages wait for the disk and no more of them may be read.
+/// MQTT 5 clients keep within our Receive Maximum; earlier ones do not know it, so they are held.
+fn is_ahead(connection: &Connection, receive_max: u16) -> bool {
+    let session = &connection.session;
+    session.unanswered() >= usize::from(receive_max.max(1))
+        && session.version() != Some(mqtt::Version::V5)
 }
 
 /// Appends the payload of all data frames to `payload`, answers control frames, and keeps the bytes

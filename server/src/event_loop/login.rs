@@ -235,9 +235,6 @@ impl Worker {
         admission: &Admission,
     ) -> Flow {
         let house = Arc::clone(&self.house);
-        let Some(client) = self.client(key, request) else {
-            return Flow::Ended;
-        };
         let client_id = assigned.as_deref().unwrap_or(&request.client_id);
         let mut pass = self.pass_of(admission, client_id);
         match self.take_seat(admission, client_id) {
@@ -254,6 +251,10 @@ impl Worker {
             return Flow::Ended;
         }
         self.passes.issue(key, pass);
+        self.note_wish(key, request, admission, client_id);
+        let Some(client) = self.client(key, request) else {
+            return Flow::Ended;
+        };
         let Some((connection, mut pending)) = self.pending_of(key) else {
             return Flow::Ended;
         };

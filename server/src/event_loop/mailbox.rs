@@ -9,12 +9,14 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use messages::{Answer, Carrier};
 use mio::{Poll, Token, Waker};
-use mqtt::{DisconnectReason, Message};
+use mqtt::DisconnectReason;
 use presence::{Org, SessionRef};
 
 use super::House;
-use super::routing::{Delivery, Parcel};
+use super::routing::Parcel;
+use crate::keeper::Mail;
 use crate::verifiers::Judgement;
 
 /// The event that says that letters have come.
@@ -33,6 +35,8 @@ pub(crate) enum Letter {
     },
     /// The session that a connection asked for cannot be opened now.
     Refused { connection: u32, ticket: u32 },
+    /// What the keeper says, to a connection or (a will) to anybody.
+    Kept(Option<Carrier>, Answer),
     /// A verifier has decided about the login of a connection.
     Judged {
         connection: u32,
@@ -126,34 +130,23 @@ impl Letters {
         Self { house }
     }
 
-    /// Posts deliveries to one event loop. Answers whether there was room for them.
-    pub(super) fn send(
-        &self,
-        worker: u16,
-        message: &Arc<Message>,
-        org: &Arc<Org>,
-        deliveries: &[Delivery],
-    ) -> bool {
-        let mailbox = &self.house.mailboxes[usize::from(worker)];
-        let has_room = mailbox.reserve(deliveries.len());
-        if has_room {
-            let mut parcel = Parcel::default();
-            parcel.add(message, org, deliveries);
-            mailbox.post_parcel(parcel);
-        }
-        has_room
-    }
-
-    pub(super) fn house(&self) -> &House {
-        &self.house
-    }
-
     pub(crate) fn batch(&self) -> Batch<'_> {
         let by_worker = self.house.mailboxes.iter().map(|_| Vec::new()).collect();
         Batch {
             house: &self.house,
             by_worker,
         }
+    }
+}
+
+impl Mail for Letters {
+    fn post(&mut self, letters: Vec<messages::Letter>) {
+        let mut batch = self.batch();
+        for (carrier, answer) in letters {
+            let worker = carrier.map_or(0, |carrier| carrier.address.worker);
+            batch.add((worker, Letter::Kept(carrier, answer)));
+        }
+        batch.post();
     }
 }
 

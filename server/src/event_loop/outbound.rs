@@ -132,15 +132,14 @@ impl Worker {
         let room = house.shared.settings.outbound_bytes_max;
         let session = &mut connection.session;
         session.resume(room, now_ms, &house.shared.limits, &mut pending.output);
-        for discarded in session.take_discarded() {
-            let reason = discarded.reason.as_str();
-            house.shared.metrics.drop_messages(reason, 1);
-        }
+        let discarded = session.take_discarded();
         let has_output = pending.unsent() > 0;
         self.put_back(key, pending);
         if has_output {
             self.mark_dirty(key);
         }
+        self.discard(key, discarded);
+        self.send_more_retained(key);
     }
 
     /// Asks the poll to tell when the socket takes bytes again, or no longer to tell.

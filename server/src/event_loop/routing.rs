@@ -11,12 +11,12 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use messages::{Attachment, Carrier, ReplyTo};
 use mqtt::{Message, PublishOutcome, QoS, SubscriptionOptions};
 use presence::{Org, Recipient, SessionRef, ShareRef};
 use topics::TopicName;
 
 use super::House;
-use super::mailbox::Letters;
 use super::worker::Worker;
 
 /// Members of a share group that are tried for one message. Whoever was found gone is passed over
@@ -25,6 +25,19 @@ const TRIES_MAX: u8 = 8;
 
 /// Deliveries to another loop that are collected before they are posted all the same.
 const PARCEL_DELIVERIES_MAX: usize = 1_024;
+
+/// Where a message comes from.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Origin {
+    /// The session that published it.
+    pub(super) session: Option<SessionRef>,
+    /// If that is a stored one.
+    pub(super) stored: Option<Attachment>,
+    /// Where its answer goes.
+    pub(super) reply_to: Option<ReplyTo>,
+    /// The stored session whose will it was.
+    pub(super) will: Option<Attachment>,
+}
 
 /// One session that gets a message.
 #[derive(Clone)]
@@ -59,16 +72,37 @@ impl Routes {
             org.recipients(topic, &mut self.recipients);
         }
         let is_same = |a: &Recipient, b: &Recipient| a.session == b.session && b.share.is_none();
-        for matched in self.recipients.chunk_by(is_same) {
-            let Some(delivery) = delivery(matched, publisher, message) else {
-                continue;
-            };
-            let worker = usize::from(matched[0].address.worker);
-            if self.by_worker.len() <= worker {
-                self.by_worker.resize_with(worker + 1, Vec::new);
+        let recipients = std::mem::take(&mut self.recipients);
+        for matched in recipients.chunk_by(is_same) {
+            if let Some(delivery) = delivery(matched, publisher, message) {
+                self.add(matched[0].address.worker, delivery);
             }
-            self.by_worker[worker].push(delivery);
         }
+        self.recipients = recipients;
+    }
+
+    /// Adds the connection that carries a stored session, for a message at QoS 0.
+    pub(super) fn add_carrier(&mut self, carrier: Carrier, retain: bool, ids: &[NonZeroU32]) {
+        self.add(
+            carrier.address.worker,
+            Delivery {
+                connection: carrier.address.connection,
+                session: carrier.session,
+                qos: QoS::AtMostOnce,
+                retain,
+                identifiers: (!ids.is_empty()).then(|| ids.into()),
+                share: None,
+                tries_left: 0,
+            },
+        );
+    }
+
+    fn add(&mut self, worker: u16, delivery: Delivery) {
+        let worker = usize::from(worker);
+        if self.by_worker.len() <= worker {
+            self.by_worker.resize_with(worker + 1, Vec::new);
+        }
+        self.by_worker[worker].push(delivery);
     }
 
     /// The deliveries found, by event loop.
@@ -152,15 +186,17 @@ impl Parcel {
 }
 
 impl Worker {
-    /// Sends a message to every session of the organisation that is subscribed to its topic.
+    /// Sends a message to every session of the organisation that is subscribed to its topic, and to
+    /// the keeper if it must outlive something. `None`: the keeper answers its publisher.
     pub(super) fn route(
         &mut self,
         org: &Arc<Org>,
-        publisher: Option<SessionRef>,
+        origin: Origin,
         message: Message,
-    ) -> PublishOutcome {
+    ) -> Option<PublishOutcome> {
         let mut routes = std::mem::take(&mut self.routes);
-        routes.find(org, publisher, &message);
+        routes.find(org, origin.session, &message);
+        let to_keep = self.to_keep(org, &origin, &message, &mut routes);
         let message = Arc::new(message);
         let mut outcome = PublishOutcome::NoMatchingSubscribers;
         for (worker, deliveries) in routes.groups() {
@@ -168,7 +204,10 @@ impl Worker {
             outcome = self.house.sum_up(outcome, has_room, deliveries.len());
         }
         self.routes = routes;
-        outcome
+        match to_keep {
+            None => Some(outcome),
+            Some(to_keep) => self.keep(to_keep, &origin, outcome),
+        }
     }
 
     /// Delivers to connections of this loop, and collects what is for another. Answers whether there
@@ -259,22 +298,6 @@ impl Worker {
         }
         let metrics = &self.house.shared.metrics;
         metrics.drop_messages("share_gone", 1);
-    }
-}
-
-impl Letters {
-    /// Sends a message that comes from no connection: a will, or a message of the server's own.
-    /// What there is no room for in the mailbox of an event loop is dropped and counted.
-    pub(crate) fn publish(&self, org: &Arc<Org>, message: Message) -> PublishOutcome {
-        let mut routes = Routes::default();
-        routes.find(org, None, &message);
-        let message = Arc::new(message);
-        let mut outcome = PublishOutcome::NoMatchingSubscribers;
-        for (worker, deliveries) in routes.groups() {
-            let has_room = self.send(worker, &message, org, deliveries);
-            outcome = self.house().sum_up(outcome, has_room, deliveries.len());
-        }
-        outcome
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use mqtt::{Message, Will};
 use presence::{Org, SessionRef};
 
+use super::routing::Origin;
 use super::worker::Worker;
 
 /// A will that is to be published.
@@ -58,7 +59,11 @@ impl Worker {
                     };
                     self.house.shared.metrics.wills_published.inc();
                     let message = will_message.into_message(self.now_ms);
-                    self.route(&will.org, Some(will.session), message);
+                    let origin = Origin {
+                        session: Some(will.session),
+                        ..Origin::default()
+                    };
+                    self.route(&will.org, origin, message);
                 }
                 Err(error) => tracing::error!(%error, "failed to read a will"),
             }

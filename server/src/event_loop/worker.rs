@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use messages::Kept;
 use mio::{Events, Interest, Poll, Token};
+use presence::Org;
 use slab::Slab;
 
 use super::House;
@@ -15,8 +17,10 @@ use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
 use super::metrics::Tally;
 use super::passes::{Passes, SessionLimits};
+use super::retained::Retaining;
 use super::routing::{Parcel, Routes};
 use super::secure::Secure;
+use super::stored::Stored;
 use super::wills::DueWill;
 use crate::clock::unix_ms;
 
@@ -68,6 +72,13 @@ pub(super) struct Worker {
     pub(super) outboxes: Box<[Parcel]>,
     /// Wills by connection, as stored messages.
     pub(super) wills: HashMap<u32, Bytes>,
+    /// What is kept of connections whose sessions are stored, or to be.
+    pub(super) stored: HashMap<u32, Box<Stored>>,
+    /// Retained messages that wait for room.
+    pub(super) retaining: Retaining,
+    /// What outlives connections, by organisation: organisations live as long as the server, so
+    /// their place in memory names them.
+    pub(super) kept: HashMap<usize, Arc<Kept>>,
     /// Wills to publish before the next flush.
     pub(super) due_wills: Vec<DueWill>,
     /// What was read once TLS is taken off.
@@ -99,6 +110,9 @@ impl Worker {
             poll.registry()
                 .register(&mut door.socket, token, Interest::READABLE)?;
         }
+        let directory = house.shared.keeper.directory();
+        let kept_of = |org: &Arc<Org>| (Arc::as_ptr(org) as usize, directory.org(org.id()));
+        let kept = house.shared.orgs.iter().map(kept_of).collect();
         let outboxes = house.mailboxes.iter().map(|_| Parcel::default()).collect();
         let shared = &house.shared;
         let (limits, most) = (
@@ -130,6 +144,9 @@ impl Worker {
             routes: Routes::default(),
             outboxes,
             wills: HashMap::new(),
+            stored: HashMap::new(),
+            retaining: Retaining::default(),
+            kept,
             due_wills: Vec::new(),
             plain: Vec::new(),
             dirty: Vec::new(),
@@ -144,7 +161,7 @@ impl Worker {
     pub(super) fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
         while !self.is_stopping {
-            let timeout = if self.unread.is_empty() {
+            let timeout = if self.unread.is_empty() && !self.retaining.is_due() {
                 POLL_TIMEOUT
             } else {
                 Duration::ZERO
@@ -160,6 +177,7 @@ impl Worker {
                 self.handle_event(event);
             }
             self.read_on();
+            self.send_retained_again();
             self.sweep();
             self.settle();
         }
@@ -227,6 +245,7 @@ impl Worker {
                     session,
                     org,
                 } => self.go_online(connection, ticket, Online { org, session }),
+                Letter::Kept(carrier, answer) => self.hear_keeper(carrier, answer),
                 Letter::Judged {
                     connection,
                     ticket,

@@ -216,6 +216,7 @@ fn publish(keeper: &Keeper, body: &str, packet_id: u16) -> Result<(), Busy> {
             carrier: carrier(2),
             packet_id,
             qos: 1,
+            is_routed: false,
         }),
     })))
 }

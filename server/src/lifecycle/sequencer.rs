@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Nothing is looked for in vain more often than this.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Whether the journal cannot be written now.
+/// Whether a log cannot be written now: the journal, or the keeper's.
 #[derive(Clone, Debug, Default)]
 pub struct Failing(Arc<AtomicBool>);
 
@@ -48,8 +48,6 @@ impl Failing {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For tests of those who look at it.
-    #[cfg(test)]
     pub(crate) fn set(&self, is_failing: bool) {
         self.0.store(is_failing, Ordering::Relaxed);
     }
@@ -300,7 +298,7 @@ impl Desk {
     fn fail(&mut self, plan: Plan, error: &CommitError) {
         if self.failed_at.replace(Instant::now()).is_none() {
             tracing::error!(%error, "the journal cannot be written: new sessions are refused");
-            self.parts.failing.0.store(true, Ordering::Relaxed);
+            self.parts.failing.set(true);
         }
         let mut again = VecDeque::new();
         let mut refused = Vec::new();
@@ -334,7 +332,7 @@ impl Desk {
     fn recover(&mut self) {
         if self.failed_at.take().is_some() {
             tracing::warn!("the journal can be written again");
-            self.parts.failing.0.store(false, Ordering::Relaxed);
+            self.parts.failing.set(false);
         }
     }
 

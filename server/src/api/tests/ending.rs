@@ -31,6 +31,14 @@ impl Ending {
             orgs: Arc::clone(&state.orgs),
             tls: None,
             lifecycle: state.lifecycle.clone(),
+            keeper: crate::keeper::open(
+                &api.folder.0,
+                &crate::config::Config::default(),
+                &[],
+                &mut Default::default(),
+            )
+            .unwrap()
+            .keeper(),
             limits: mqtt::Limits {
                 packet_bytes_max: 1024,
                 keep_alive_secs_max: 200,

@@ -78,6 +78,7 @@ fn state(org: &Arc<Org>) -> Result<Arc<AppState>> {
         orgs,
         lifecycle: Lifecycle::new(1),
         failing: Failing::default(),
+        failing_messages: Failing::default(),
         readers,
         webhooks: Arc::default(),
         metrics,

@@ -1,0 +1,184 @@
+//! Retained messages for new subscriptions (§3.3.1.3), sent as the client takes them.
+//!
+//! A filter may match more than fits into a connection's buffer, or take long to look up. So the
+//! answer is looked up in pieces and goes on when the socket and the client's acknowledgements have
+//! made room; nothing of it is dropped for want of room. Stored sessions get theirs from the keeper.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use messages::{RetainedQuery, RetainedRow};
+use mqtt::{Outgoing, QoS};
+use topics::TopicFilter;
+
+use super::connection::Connection;
+use super::stored::{nonzero, qos_of};
+use super::worker::Worker;
+
+/// Messages looked up at once.
+const ROWS_PER_PIECE: usize = 64;
+
+/// Pieces that one connection may have looked up before others get their turn.
+const PIECES_MAX: usize = 8;
+
+/// Subscriptions of one connection whose retained messages wait; those of further ones are not sent.
+const SUBSCRIPTIONS_WAITING_MAX: usize = 1_024;
+
+/// What is still to be sent, by connection.
+#[derive(Default)]
+pub(super) struct Retaining {
+    jobs: HashMap<u32, VecDeque<Job>>,
+    /// Connections that had their turn and have room for more.
+    again: Vec<u32>,
+}
+
+/// One subscription to be answered.
+struct Job {
+    query: RetainedQuery,
+    rows: VecDeque<RetainedRow>,
+    is_looked_up: bool,
+    qos: QoS,
+    identifier: Option<NonZeroU32>,
+}
+
+impl Retaining {
+    pub(super) fn ask(
+        &mut self,
+        key: usize,
+        filter: TopicFilter<'_>,
+        qos: QoS,
+        identifier: Option<NonZeroU32>,
+    ) {
+        let jobs = self.jobs.entry(key as u32).or_default();
+        if jobs.len() >= SUBSCRIPTIONS_WAITING_MAX {
+            // A client that subscribes again and again and reads nothing.
+            return;
+        }
+        jobs.push_back(Job {
+            query: RetainedQuery::new(filter),
+            rows: VecDeque::new(),
+            is_looked_up: false,
+            qos,
+            identifier,
+        });
+    }
+
+    pub(super) fn forget(&mut self, key: usize) {
+        self.jobs.remove(&(key as u32));
+    }
+
+    /// Whether anything could be sent at once.
+    pub(super) fn is_due(&self) -> bool {
+        !self.again.is_empty()
+    }
+}
+
+impl Worker {
+    /// Goes on with those who had their turn.
+    pub(super) fn send_retained_again(&mut self) {
+        for key in std::mem::take(&mut self.retaining.again) {
+            self.send_more_retained(key as usize);
+        }
+    }
+
+    /// Sends retained messages that wait, as far as there is room.
+    pub(super) fn send_more_retained(&mut self, key: usize) {
+        if self.retaining.jobs.is_empty() {
+            return;
+        }
+        let Some(mut jobs) = self.retaining.jobs.remove(&(key as u32)) else {
+            return;
+        };
+        let mut pieces = 0;
+        while let Some(job) = jobs.front_mut() {
+            if !self.has_room_for_retained(key) {
+                break;
+            }
+            if let Some(row) = job.rows.pop_front() {
+                let identifier = job.identifier.as_slice();
+                self.send_retained_one(
+                    key,
+                    row.body,
+                    job.qos.less_value(qos_of(row.qos)),
+                    identifier,
+                );
+            } else if job.is_looked_up {
+                jobs.pop_front();
+            } else if pieces == PIECES_MAX {
+                self.retaining.again.push(key as u32);
+                break;
+            } else {
+                pieces += 1;
+                self.look_up(key, job);
+            }
+        }
+        if !jobs.is_empty() && self.online(key).is_some() {
+            self.retaining.jobs.insert(key as u32, jobs);
+        }
+    }
+
+    fn look_up(&self, key: usize, job: &mut Job) {
+        let Some((org, _)) = self.online(key) else {
+            job.is_looked_up = true;
+            return;
+        };
+        let (kept, mut rows) = (self.kept_of(&org), Vec::new());
+        let has_more = job
+            .query
+            .next_piece(kept, self.now_ms, ROWS_PER_PIECE, &mut rows);
+        job.is_looked_up = !has_more;
+        job.rows.extend(rows);
+    }
+
+    /// Whether the connection takes more: its buffer is not full, and nothing waits for its
+    /// acknowledgements.
+    fn has_room_for_retained(&self, key: usize) -> bool {
+        let max = self.house.shared.settings.outbound_bytes_max;
+        self.connections
+            .get(key)
+            .is_some_and(|found| found.unsent() < max && found.session.outbound_bytes() == 0)
+    }
+
+    /// Retained messages at QoS 0 for a new subscription of a stored session.
+    pub(super) fn send_retained(&mut self, key: usize, bodies: Vec<Bytes>, ids: &[u32]) {
+        let ids = nonzero(ids);
+        for body in bodies {
+            let unsent = self.connections.get(key).map_or(0, Connection::unsent);
+            if unsent > 0 && unsent + body.len() > self.house.shared.settings.outbound_bytes_max {
+                self.house.shared.metrics.drop_messages("slow_reader", 1);
+                continue;
+            }
+            self.send_retained_one(key, body, QoS::AtMostOnce, &ids);
+        }
+    }
+
+    fn send_retained_one(&mut self, key: usize, body: Bytes, qos: QoS, ids: &[NonZeroU32]) {
+        let Some(message) = self.read_stored(body) else {
+            return;
+        };
+        let house = Arc::clone(&self.house);
+        let now_ms = self.now_ms;
+        let options = Outgoing {
+            qos,
+            retain: true, // MQTT-3.3.1-8
+            subscription_ids: ids,
+        };
+        let outcome = self.with_output(key, |session, out| {
+            session.deliver(&message, options, true, now_ms, &house.shared.limits, out)
+        });
+        match outcome {
+            Some(mqtt::Delivery::Dropped(why)) => {
+                house.shared.metrics.drop_messages(why.as_str(), 1);
+            }
+            Some(mqtt::Delivery::QueueFull) => {
+                house.shared.metrics.drop_messages("queue_full", 1);
+            }
+            Some(_) => {
+                self.tally.delivered += 1;
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! Connections whose session's state outlives them (§4.1): what they ask the keeper, and what the
+//! keeper says.
+//!
+//! ```text
+//! CONNECT → session opened (lifecycle) → Attach → Attached → CONNACK, the first messages
+//!           SUBSCRIBE → Subscribe → Subscribed → SUBACK
+//!           PUBACK …  → Acknowledged            PUBREC → Received → Release → PUBREL
+//!           PUBREL    → Release → Released → PUBCOMP
+//! the end → Detach
+//! ```
+//!
+//! What is kept of such a connection stands beside it, by its key, so that others do not pay for it.
+//! An answer that finds another connection at its place is for nobody.
+
+use std::collections::VecDeque;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use compact_str::CompactString;
+use messages::{
+    Answer, Attach, Attached, Attachment, Carrier, Detach, Push, Pushed, Refused, Request,
+};
+use mqtt::{
+    Accepted, ConnectRequest, Discarded, DisconnectReason, Message, Outgoing, QoS, Refusal,
+    StoredDelivery,
+};
+use presence::{Address, EndReason, Org, SessionRef};
+use topics::TopicFilter;
+
+use super::connection::Connection;
+use super::routing::Origin;
+use super::worker::Worker;
+use crate::accounts::Admission;
+
+/// What is kept of a connection that asks for a stored session, or has one.
+pub(super) struct Stored {
+    /// What it asks for, until it does.
+    wish: Option<Box<Wish>>,
+    /// Once it has it.
+    pub(super) attachment: Option<Attachment>,
+    expiry_secs: u32,
+    pub(super) subscribing: VecDeque<mqtt::SubscribeRequest>,
+    pub(super) unsubscribing: VecDeque<mqtt::UnsubscribeRequest>,
+}
+
+/// What a CONNECT says about the session.
+struct Wish {
+    org: CompactString,
+    client_id: CompactString,
+    username: CompactString,
+    clean_start: bool,
+    will: Option<Box<messages::Will>>,
+}
+
+impl Worker {
+    // === the beginning ===
+
+    /// Notes that a CONNECT concerns the keeper, if it does: it wants a session that outlives the
+    /// connection, or its client has one.
+    pub(super) fn note_wish(
+        &mut self,
+        key: usize,
+        request: &ConnectRequest,
+        admission: &Admission,
+        client_id: &str,
+    ) {
+        let shared = &self.house.shared;
+        let expiry_secs = shared
+            .limits
+            .session_expiry_secs(request.session_expiry_secs);
+        let org = &shared.orgs[admission.org.get()];
+        if expiry_secs == 0 && !self.kept_of(org).knows(client_id) {
+            self.stored.remove(&(key as u32));
+            return;
+        }
+        let wish = Wish {
+            org: org.id().into(),
+            client_id: client_id.into(),
+            username: admission.username.clone(),
+            clean_start: request.clean_start,
+            will: request
+                .will
+                .as_deref()
+                .and_then(|will| stored_will(will, self.now_ms)),
+        };
+        let stored = Stored {
+            wish: Some(Box::new(wish)),
+            attachment: None,
+            expiry_secs,
+            subscribing: VecDeque::new(),
+            unsubscribing: VecDeque::new(),
+        };
+        self.stored.insert(key as u32, Box::new(stored));
+    }
+
+    /// Asks for the stored session of a connection whose session is open. Answers whether CONNACK
+    /// has to wait for that.
+    pub(super) fn ask_to_attach(&mut self, key: usize, ticket: u32, session: SessionRef) -> bool {
+        let Some(stored) = self.stored.get_mut(&(key as u32)) else {
+            return false;
+        };
+        let Some(wish) = stored.wish.take() else {
+            return false;
+        };
+        let asked = self
+            .house
+            .shared
+            .keeper
+            .ask(Request::Attach(Box::new(Attach {
+                org: wish.org,
+                client_id: wish.client_id,
+                username: wish.username,
+                clean_start: wish.clean_start,
+                expiry_secs: stored.expiry_secs,
+                carrier: Carrier {
+                    address: Address {
+                        worker: self.index,
+                        connection: key as u32,
+                    },
+                    ticket,
+                    session,
+                },
+                will: wish.will,
+            })));
+        if asked.is_err() {
+            let why = "too many clients are connecting";
+            self.turn_away(key, "keeper_busy", Refusal::ServerBusy, why);
+        }
+        true
+    }
+
+    fn turn_away(&mut self, key: usize, metric: &'static str, refusal: Refusal, why: &str) {
+        self.house.shared.metrics.refuse(metric);
+        self.end(key, EndReason::ProtocolError);
+        self.refuse(key, refusal, why);
+    }
+
+    fn take_up(&mut self, carrier: Carrier, attached: &Attached) {
+        let key = carrier.address.connection as usize;
+        let waiting = self.awaiting(key, carrier.ticket);
+        let online = waiting.and_then(|found| found.online.as_ref());
+        let Some(online) = online.filter(|online| online.session == carrier.session) else {
+            // The connection ended meanwhile: it never was accepted, so its will is not sent.
+            if let Some(attachment) = attached.attachment {
+                self.leave(attachment, None, false);
+            }
+            return;
+        };
+        let org = Arc::clone(&online.org);
+        let mut expiry_secs = 0;
+        if let Some(attachment) = attached.attachment {
+            self.forget_will(key);
+            if let Some(stored) = self.stored.get_mut(&(key as u32)) {
+                stored.attachment = Some(attachment);
+                expiry_secs = stored.expiry_secs;
+            }
+            self.enter_subscriptions(key, &org, carrier.session, attached);
+        } else {
+            self.stored.remove(&(key as u32));
+        }
+        let received = attached.received.iter().copied();
+        let received: Vec<_> = received.filter_map(NonZeroU16::new).collect();
+        self.accept_client(
+            key,
+            Accepted {
+                session_present: attached.session_present,
+                session_expiry_secs: expiry_secs,
+                is_stored: attached.attachment.is_some(),
+                received: &received,
+                ..Accepted::default()
+            },
+        );
+        self.push(key, &attached.window);
+        self.go_on(key);
+    }
+
+    /// The subscriptions come back with the client: whoever asks is told of them.
+    fn enter_subscriptions(&self, key: usize, org: &Org, session: SessionRef, attached: &Attached) {
+        org.mark_stored(session);
+        let most = self.subscriptions_max(key);
+        for (filter, subscription) in &attached.subscriptions {
+            let id = subscription.id.and_then(NonZeroU32::new);
+            let entered = TopicFilter::parse(filter)
+                .map(|filter| org.subscribe(session, filter, subscription.options, id, most));
+            if !matches!(entered, Ok(Ok(_))) {
+                tracing::warn!(%filter, "a stored subscription is not listed");
+            }
+        }
+    }
+
+    fn refuse_attaching(&mut self, carrier: Carrier, why: Refused) {
+        let key = carrier.address.connection as usize;
+        if self.awaiting(key, carrier.ticket).is_none() {
+            return;
+        }
+        let (metric, refusal, why) = match why {
+            Refused::Unavailable => (
+                "keeper",
+                Refusal::ServerUnavailable,
+                "the session cannot be written down",
+            ),
+            Refused::TooMany => (
+                "too_many_stored",
+                Refusal::QuotaExceeded,
+                "too many sessions are stored",
+            ),
+            Refused::TakenOver => (
+                "taken_over",
+                Refusal::ServerBusy,
+                "the client has connected again",
+            ),
+        };
+        self.turn_away(key, metric, refusal, why);
+    }
+
+    // === the end ===
+
+    /// The connection ends. `expiry_secs` is what its DISCONNECT changed.
+    pub(super) fn detach(&mut self, key: usize, expiry_secs: Option<u32>, with_will: bool) {
+        let Some(stored) = self.stored.remove(&(key as u32)) else {
+            return;
+        };
+        self.retaining.forget(key);
+        match stored.attachment {
+            Some(attachment) => self.leave(attachment, expiry_secs, with_will),
+            // It was not accepted yet. Should the keeper still attach it, that is undone then.
+            None => self.forget_will(key),
+        }
+    }
+
+    fn leave(&self, attachment: Attachment, expiry_secs: Option<u32>, with_will: bool) {
+        self.tell_keeper(Request::Detach(Detach {
+            attachment,
+            expiry_secs,
+            with_will,
+        }));
+    }
+
+    // === what the client acknowledges ===
+
+    pub(super) fn attachment(&self, key: usize) -> Option<Attachment> {
+        self.stored.get(&(key as u32))?.attachment
+    }
+
+    pub(super) fn acknowledged(&self, key: usize, packet_id: NonZeroU16) {
+        if let Some(attachment) = self.attachment(key) {
+            self.tell_keeper(Request::Acknowledged(attachment, packet_id.get()));
+        }
+    }
+
+    pub(super) fn received(&self, key: usize, packet_id: NonZeroU16) {
+        if let Some(attachment) = self.attachment(key) {
+            self.tell_keeper(Request::Received(attachment, packet_id.get()));
+        }
+    }
+
+    /// PUBREL. Answers whether the keeper was asked.
+    pub(super) fn release(&self, key: usize, packet_id: NonZeroU16) -> bool {
+        let request = |attachment| Request::Release(attachment, packet_id.get());
+        let attachment = self.attachment(key);
+        attachment.is_some_and(|attachment| {
+            let asked = self.house.shared.keeper.ask(request(attachment));
+            asked.is_ok()
+        })
+    }
+
+    /// Messages that were queued and will not be sent count as acknowledged.
+    pub(super) fn discard(&self, key: usize, discarded: Vec<Discarded>) {
+        for each in discarded {
+            let reason = each.reason.as_str();
+            self.house.shared.metrics.drop_messages(reason, 1);
+            if let Some(packet_id) = each.packet_id {
+                self.acknowledged(key, packet_id);
+            }
+        }
+    }
+
+    /// Says what the keeper always has room for.
+    fn tell_keeper(&self, request: Request) {
+        if self.house.shared.keeper.ask(request).is_err() {
+            tracing::error!("the keeper refused what ends something");
+        }
+    }
+
+    // === what the keeper says ===
+
+    pub(super) fn hear_keeper(&mut self, carrier: Option<Carrier>, answer: Answer) {
+        let Some(carrier) = carrier else {
+            if let Answer::Will { id, org, will } = answer {
+                self.publish_stored_will(id, &org, &will);
+            }
+            return;
+        };
+        match answer {
+            Answer::Attached(attached) => return self.take_up(carrier, &attached),
+            Answer::Refused(why) => return self.refuse_attaching(carrier, why),
+            _ => {}
+        }
+        let key = carrier.address.connection as usize;
+        let found = self.connections.get(key);
+        if !found.is_some_and(|found| found.ticket == carrier.ticket && found.online.is_some()) {
+            return;
+        }
+        match answer {
+            Answer::Published {
+                packet_id,
+                is_routed,
+                outcome,
+                ..
+            } => self.hear_outcome(key, packet_id, is_routed, outcome),
+            Answer::Push(messages) => self.push(key, &messages),
+            Answer::Retained(bodies, ids) => self.send_retained(key, bodies, &ids),
+            Answer::Release(packet_id) => {
+                self.with_packet_id(key, packet_id, |session, id, out| {
+                    session.release(id, out);
+                })
+            }
+            Answer::Released(packet_id) => {
+                self.with_packet_id(key, packet_id, |session, id, out| {
+                    session.released(id, out);
+                })
+            }
+            Answer::Subscribed(packet_id, results) => self.subscribed(key, packet_id, &results),
+            Answer::Unsubscribed(packet_id, results) => {
+                self.unsubscribed(key, packet_id, &results);
+            }
+            Answer::Close(attachment) if self.attachment(key) == Some(attachment) => {
+                self.disconnect(
+                    key,
+                    DisconnectReason::UnspecifiedError,
+                    EndReason::ProtocolError,
+                );
+            }
+            Answer::Close(_) | Answer::Will { .. } | Answer::Attached(_) | Answer::Refused(_) => {}
+        }
+    }
+
+    fn with_packet_id(
+        &mut self,
+        key: usize,
+        packet_id: u16,
+        call: impl FnOnce(&mut mqtt::Session, NonZeroU16, &mut bytes::BytesMut),
+    ) {
+        if let Some(packet_id) = NonZeroU16::new(packet_id) {
+            self.with_output(key, |session, out| call(session, packet_id, out));
+        }
+    }
+
+    /// Sends messages under the identifiers that the keeper gave them.
+    fn push(&mut self, key: usize, messages: &[Push]) {
+        for push in messages {
+            let Some(packet_id) = NonZeroU16::new(push.packet_id) else {
+                continue;
+            };
+            if let Some(mqtt::Delivery::Dropped(why)) = self.push_one(key, packet_id, &push.what) {
+                let metrics = &self.house.shared.metrics;
+                metrics.drop_messages(why.as_str(), 1);
+                self.acknowledged(key, packet_id);
+            }
+        }
+        let discarded = self
+            .connections
+            .get_mut(key)
+            .map(|found| found.session.take_discarded());
+        self.discard(key, discarded.unwrap_or_default());
+    }
+
+    fn push_one(
+        &mut self,
+        key: usize,
+        packet_id: NonZeroU16,
+        what: &Pushed,
+    ) -> Option<mqtt::Delivery> {
+        let message;
+        let ids;
+        let delivery = match what {
+            Pushed::Release => StoredDelivery::Release,
+            Pushed::Publish {
+                body,
+                qos,
+                dup,
+                retain,
+                subscription_ids,
+            } => {
+                message = self.read_stored(body.clone())?;
+                ids = nonzero(subscription_ids);
+                StoredDelivery::Publish {
+                    message: &message,
+                    options: Outgoing {
+                        qos: qos_of(*qos),
+                        retain: *retain,
+                        subscription_ids: &ids,
+                    },
+                    dup: *dup,
+                }
+            }
+        };
+        let house = Arc::clone(&self.house);
+        let unsent = self.connections.get(key).map_or(0, Connection::unsent);
+        let has_room = unsent < house.shared.settings.outbound_bytes_max;
+        let now_ms = self.now_ms;
+        let outcome = self.with_output(key, |session, out| {
+            let limits = &house.shared.limits;
+            session.deliver_stored(packet_id, delivery, has_room, now_ms, limits, out)
+        });
+        if matches!(what, Pushed::Publish { dup: false, .. }) {
+            self.tally.delivered += 1;
+        }
+        outcome
+    }
+
+    pub(super) fn read_stored(&self, body: Bytes) -> Option<Arc<Message>> {
+        let message = Message::decode_stored(body);
+        if let Err(error) = &message {
+            tracing::error!(%error, "a stored message cannot be read");
+        }
+        message.ok().map(Arc::new)
+    }
+
+    /// A will that is due: it goes the way of a message, and the keeper is told that it did.
+    fn publish_stored_will(&mut self, id: Attachment, org: &str, will: &messages::Will) {
+        let orgs = &self.house.shared.orgs;
+        let Some(org) = orgs.iter().find(|found| found.id() == org).cloned() else {
+            return;
+        };
+        let Ok(message) = Message::decode_stored(will.message.body.clone()) else {
+            tracing::error!("a stored will cannot be read");
+            return;
+        };
+        let will = mqtt::Will {
+            message,
+            delay_secs: 0,
+        };
+        self.house.shared.metrics.wills_published.inc();
+        let origin = Origin {
+            will: Some(id),
+            ..Origin::default()
+        };
+        let message = will.into_message(self.now_ms);
+        self.route(&org, origin, message);
+    }
+}
+
+/// A will in the keeper's words; `None` if it cannot be stored.
+fn stored_will(will: &mqtt::Will, now_ms: u64) -> Option<Box<messages::Will>> {
+    Some(Box::new(messages::Will {
+        delay_secs: will.delay_secs,
+        retain: will.message.retain(),
+        message: messages::Message {
+            topic: will.message.topic().into(),
+            body: will.message.encode_stored()?,
+            qos: will.message.qos().value(),
+            at_ms: now_ms,
+            expires_at_ms: None,
+        },
+    }))
+}
+
+pub(super) fn qos_of(number: u8) -> QoS {
+    match number {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}
+
+pub(super) fn nonzero(ids: &[u32]) -> Vec<NonZeroU32> {
+    ids.iter().copied().filter_map(NonZeroU32::new).collect()
+}
