@@ -130,4 +130,4 @@ def test_without_a_file_left_connections_are_closed_and_sessions_live(tmp_path):
             resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (soft, hard))
         assert comes_in(server)
         client.ping()
-        assert server.client_ids() == ["client-abc"]
+        server.wait_for_client_ids("client-abc")

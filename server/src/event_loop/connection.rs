@@ -153,3 +153,14 @@ impl Connection {
             .is_some_and(|online| online.session == session)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every connection pays this, and most are idle.
+    #[test]
+    fn an_idle_connection_is_a_handful_of_words() {
+        assert!(size_of::<Connection>() <= 96);
+    }
+}
