@@ -24,6 +24,7 @@ mod busy;
 mod connect;
 mod deliver;
 mod disconnect;
+mod facts;
 mod keep_alive;
 mod publish;
 mod subscribe;
@@ -46,7 +47,7 @@ use crate::limits::Limits;
 use crate::packet::{self, Packet};
 use crate::reason::{CloseReason, Violation};
 use busy::Busy;
-use publish::Unanswered;
+use facts::{Fact, Facts};
 
 /// The protocol version a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,15 +117,10 @@ pub struct Session {
     receive_max: u16,
     /// Of the last QoS 1 or 2 message sent.
     last_packet_id: u16,
-    /// The only message that waits for its answer.
-    unanswered: Option<Unanswered>,
+    /// Of the only message that waits for its answer, see [`Session::alone_unanswered`].
+    unanswered_id: Option<NonZeroU16>,
     state: State,
-    /// The client asked for a session that outlives the connection (§3.1.2.11.2).
-    expiry_requested: bool,
-    /// Request Problem Information (§3.1.2.11.7).
-    wants_reasons: bool,
-    /// Its state outlives the connection.
-    is_stored: bool,
+    facts: Facts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,11 +140,9 @@ impl Session {
             keep_alive_secs: 0,
             receive_max: u16::MAX,
             last_packet_id: 0,
-            unanswered: None,
+            unanswered_id: None,
             state: State::AwaitingConnect,
-            expiry_requested: false,
-            wants_reasons: true,
-            is_stored: false,
+            facts: Facts::none(),
         }
     }
 
@@ -247,7 +241,7 @@ impl Session {
 
     fn close(&mut self) {
         self.state = State::Closed(self.version());
-        self.unanswered = None;
+        self.unanswered_id = None;
         self.busy = None;
     }
 
@@ -259,7 +253,7 @@ impl Session {
         out: &mut BytesMut,
         packet: impl Fn(Option<bytestring::ByteString>) -> v5::Packet,
     ) {
-        let reason = reason.filter(|_| self.wants_reasons);
+        let reason = reason.filter(|_| self.facts.has(Fact::WantsReasons));
         packet::reply_v5(self.packet_bytes_max, reason, out, packet);
     }
 
@@ -293,6 +287,6 @@ mod tests {
 
     #[test]
     fn idle_session_is_small() {
-        assert_eq!(size_of::<Session>(), 32, "at most 32 are planned for");
+        assert_eq!(size_of::<Session>(), 24, "at most 32 are planned for");
     }
 }

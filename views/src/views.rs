@@ -56,7 +56,7 @@ impl Views {
     }
 
     fn load(path: &Path, connection: Connection) -> rusqlite::Result<Self> {
-        connection.pragma_update(None, "cache_size", -1_024)?;
+        connection.pragma_update(None, "cache_size", -512)?;
         let progress = progress::read(&connection)?;
         let orgs = people::read_orgs(&connection)?;
         let tables = history::tables(&connection)?;

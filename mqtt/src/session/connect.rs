@@ -15,6 +15,7 @@ use rmqtt_codec::types::QoS;
 use rmqtt_codec::v3;
 use rmqtt_codec::v5::{self, ConnectAckReason};
 
+use super::facts::Fact;
 use super::{Action, Session, State, Version};
 use crate::limits::Limits;
 use crate::packet;
@@ -125,8 +126,10 @@ impl Session {
     ) -> Action {
         self.state = State::Opening(version);
         self.keep_alive_secs = connect.keep_alive;
-        self.expiry_requested = connect.session_expiry_interval_secs > 0;
-        self.wants_reasons = connect.request_problem_info;
+        let is_requested = connect.session_expiry_interval_secs > 0;
+        self.facts.set(Fact::ExpiryRequested, is_requested);
+        self.facts
+            .set(Fact::WantsReasons, connect.request_problem_info);
         self.receive_max = connect.receive_max.map_or(u16::MAX, NonZeroU16::get);
         self.packet_bytes_max = connect
             .max_packet_size
@@ -189,7 +192,7 @@ impl Session {
             return;
         };
         self.state = State::Connected(version);
-        self.is_stored = accepted.is_stored;
+        self.facts.set(Fact::Stored, accepted.is_stored);
         for packet_id in accepted.received {
             self.busy().receiving.restore(*packet_id);
         }
@@ -210,7 +213,8 @@ impl Session {
         v5::ConnectAck {
             session_present: accepted.session_present,
             session_expiry_interval_secs: self
-                .expiry_requested
+                .facts
+                .has(Fact::ExpiryRequested)
                 .then_some(accepted.session_expiry_secs),
             receive_max: NonZeroU16::new(limits.receive_max).unwrap_or(NonZeroU16::MIN),
             max_qos: QoS::ExactlyOnce,

@@ -117,7 +117,7 @@ impl Session {
         let State::Connected(version) = self.state else {
             return Delivery::Dropped(DropReason::NotConnected);
         };
-        let most = if self.is_stored {
+        let most = if self.is_stored() {
             QoS::AtMostOnce
         } else {
             options.qos
@@ -263,7 +263,7 @@ impl Session {
         if is_error {
             return self.finish_delivery(packet_id, Stage::PublishedOnce, turn);
         }
-        let is_stored = self.is_stored;
+        let is_stored = self.is_stored();
         let outbound = self.busy.as_mut().map(|busy| &mut busy.outbound);
         match outbound.map_or(Step::Unknown, |outbound| {
             outbound.receive(packet_id, is_stored)
@@ -299,7 +299,7 @@ impl Session {
             return Action::Continue;
         }
         self.send_queued(turn.version, usize::MAX, turn.now_ms, turn.limits, turn.out);
-        if self.is_stored {
+        if self.is_stored() {
             return Action::Acknowledged(packet_id);
         }
         Action::Continue

@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 use rmqtt_codec::v5::{self, DisconnectReasonCode};
 
+use super::facts::Fact;
 use super::{Action, Session, State, Version};
 use crate::packet;
 use crate::reason::{CloseReason, DisconnectReason, Violation};
@@ -30,7 +31,7 @@ impl Session {
         let prolongs = disconnect
             .session_expiry_interval_secs
             .is_some_and(|secs| secs > 0);
-        if prolongs && !self.expiry_requested {
+        if prolongs && !self.facts.has(Fact::ExpiryRequested) {
             return self.fail(
                 Violation::protocol("session expiry set by DISCONNECT only"),
                 out,

@@ -31,7 +31,7 @@ fn any_version() -> impl Strategy<Value = Version> {
 fn assert_at_rest(client: &Client) {
     let shown = format!("{:?}", client.session);
     assert!(shown.contains("busy: None"), "{shown}");
-    assert!(shown.contains("unanswered: None"), "{shown}");
+    assert!(shown.contains("unanswered_id: None"), "{shown}");
 }
 
 // === from the client ===

@@ -69,7 +69,7 @@ impl Org {
         let mut state = self.lock();
         let state = &mut *state;
         if let Some(slot) = state.slot_of(gone) {
-            state.sessions[slot].is_gone = true;
+            state.sessions[slot].mark_gone();
         }
         let (subscriptions, sessions) = (&state.subscriptions, &state.sessions);
         let member = state.shares.take_turn(share, subscriptions, sessions)?;

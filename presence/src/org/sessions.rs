@@ -39,7 +39,7 @@ impl Org {
         let mut state = self.lock();
         if let Some(slot) = state.slot_of(session) {
             debug_assert_eq!(state.sessions[slot].subscription_count, 0);
-            state.sessions[slot].is_stored = true;
+            state.sessions[slot].mark_stored();
         }
     }
 

@@ -229,7 +229,7 @@ impl Group {
             };
             let subscription = &subscriptions[member];
             self.turn = subscription.next_in_list;
-            if !sessions[subscription.session].is_gone || passed_over == PASSED_OVER_MAX {
+            if !sessions[subscription.session].is_gone() || passed_over == PASSED_OVER_MAX {
                 return member;
             }
             passed_over += 1;

@@ -16,7 +16,7 @@ use crate::id::{Address, Os, Protocol, SessionId, SessionRef};
 /// The end of every list.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// One session: 112 bytes, names of up to 24 bytes included.
+/// One session: 104 bytes, names of up to 24 bytes included.
 pub(crate) struct Session {
     pub(crate) client_id: CompactString,
     pub(crate) serial: u64,
@@ -33,11 +33,45 @@ pub(crate) struct Session {
     peer_port: u16,
     pub(crate) subscription_count: u16,
     pub(crate) protocol: Protocol,
-    peer_known: bool,
-    pub(crate) is_stored: bool,
-    /// Its connection was found gone: its ending is under way.
-    pub(crate) is_gone: bool,
-    os: Option<Os>,
+    marks: Marks,
+}
+
+/// What is so or not about a session, and the system it runs on: a byte.
+#[derive(Clone, Copy, Default)]
+struct Marks(u8);
+
+impl Marks {
+    const STORED: u8 = 1;
+    const GONE: u8 = 2;
+    const PEER_KNOWN: u8 = 4;
+    const OS_SHIFT: u8 = 3;
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    fn set(&mut self, mark: u8, is_so: bool) {
+        self.0 = self.0 & !mark | if is_so { mark } else { 0 };
+    }
+
+    fn os(self) -> Option<Os> {
+        match self.0 >> Self::OS_SHIFT {
+            1 => Some(Os::Ios),
+            2 => Some(Os::Android),
+            3 => Some(Os::Websocket),
+            _ => None,
+        }
+    }
+
+    fn of_os(os: Option<Os>) -> Self {
+        let number: u8 = match os {
+            None => 0,
+            Some(Os::Ios) => 1,
+            Some(Os::Android) => 2,
+            Some(Os::Websocket) => 3,
+        };
+        Self(number << Self::OS_SHIFT)
+    }
 }
 
 impl Session {
@@ -49,6 +83,9 @@ impl Session {
             };
             (ip.octets(), peer.port())
         });
+        let mut marks = Marks::of_os(opening.os);
+        marks.set(Marks::PEER_KNOWN, opening.peer.is_some());
+        marks.set(Marks::STORED, opening.is_stored);
         Self {
             client_id: opening.client_id.into(),
             serial,
@@ -65,11 +102,25 @@ impl Session {
             peer_port,
             subscription_count: 0,
             protocol: opening.protocol,
-            peer_known: opening.peer.is_some(),
-            is_stored: opening.is_stored,
-            is_gone: false,
-            os: opening.os,
+            marks,
         }
+    }
+
+    pub(crate) fn is_stored(&self) -> bool {
+        self.marks.has(Marks::STORED)
+    }
+
+    pub(crate) fn mark_stored(&mut self) {
+        self.marks.set(Marks::STORED, true);
+    }
+
+    /// Whether its connection was found gone: its ending is under way.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.marks.has(Marks::GONE)
+    }
+
+    pub(crate) fn mark_gone(&mut self) {
+        self.marks.set(Marks::GONE, true);
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -81,7 +132,7 @@ impl Session {
 
     /// The client's address. An IPv4 address reached through an IPv6 socket is shown as IPv4.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.peer_known.then(|| {
+        self.marks.has(Marks::PEER_KNOWN).then(|| {
             let ip = Ipv6Addr::from(self.peer_ip).to_canonical();
             SocketAddr::new(ip, self.peer_port)
         })
@@ -108,7 +159,7 @@ pub(crate) struct Subscription {
 }
 
 // A million of each: see the goal of `cargo xtask bench presence`.
-const _: () = assert!(size_of::<Option<Session>>() == 112);
+const _: () = assert!(size_of::<Option<Session>>() == 104);
 const _: () = assert!(size_of::<Option<Subscription>>() == 24);
 
 impl Subscription {
@@ -245,7 +296,7 @@ impl State {
             client_id: session.client_id.clone(),
             protocol: session.protocol,
             peer: session.peer(),
-            os: session.os,
+            os: session.marks.os(),
             connected_at_ms: session.connected_at_ms,
         }
     }

@@ -66,7 +66,7 @@ impl State {
         let session = &self.sessions[slot];
         let list = match filter.share_group() {
             None => List::Filter(self.filters.get(filter)?),
-            Some(name) => List::Group(self.shares.find(filter, name, session.is_stored)?),
+            Some(name) => List::Group(self.shares.find(filter, name, session.is_stored())?),
         };
         let mut previous = NONE;
         for (found, subscription) in self.subscriptions_of(session) {
@@ -95,7 +95,7 @@ impl State {
         options: u8,
         identifier: Option<NonZeroU32>,
     ) {
-        let is_stored = self.sessions[session_slot].is_stored;
+        let is_stored = self.sessions[session_slot].is_stored();
         let list = match filter.share_group() {
             None => List::Filter(self.filters.entry(filter)),
             Some(name) => List::Group(self.shares.entry(filter, name, is_stored)),

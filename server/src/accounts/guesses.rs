@@ -10,6 +10,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
@@ -38,6 +39,8 @@ pub struct Guesses {
     limits: GuessLimits,
     hasher: RandomState,
     slots: Mutex<Box<[Slot]>>,
+    /// Whether anything was ever wrong: until then nobody is looked up.
+    has_any: AtomicBool,
     /// Attempts that were not looked at.
     pub(super) slowed: Counter,
 }
@@ -68,8 +71,14 @@ impl Guesses {
             limits,
             hasher: RandomState::new(),
             slots: Mutex::new(vec![Slot::default(); sets * WAYS].into()),
+            has_any: AtomicBool::new(false),
             slowed: Counter::default(),
         }
+    }
+
+    /// Whether no guess was ever counted: then nobody is slowed.
+    pub fn is_quiet(&self) -> bool {
+        !self.has_any.load(Ordering::Relaxed)
     }
 
     /// Whether a login is to be turned away unseen. `login` is the user as the client wrote it.
@@ -133,6 +142,7 @@ impl Guesses {
         if most == 0 {
             return;
         }
+        self.has_any.store(true, Ordering::Relaxed);
         let (set, tag) = self.place(subject);
         let mut slots = self.lock();
         let ways = &mut slots[set..set + WAYS];

@@ -161,6 +161,6 @@ mod tests {
     /// Every connection pays this, and most are idle.
     #[test]
     fn an_idle_connection_is_a_handful_of_words() {
-        assert!(size_of::<Connection>() <= 96);
+        assert!(size_of::<Connection>() <= 88);
     }
 }

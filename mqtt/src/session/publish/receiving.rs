@@ -29,6 +29,24 @@ pub(in crate::session) struct Unanswered {
     qos: QoS,
 }
 
+impl Unanswered {
+    pub(in crate::session) fn new(packet_id: NonZeroU16, is_exactly_once: bool) -> Self {
+        let qos = match is_exactly_once {
+            true => QoS::ExactlyOnce,
+            false => QoS::AtLeastOnce,
+        };
+        Self { packet_id, qos }
+    }
+
+    pub(in crate::session) fn packet_id(self) -> NonZeroU16 {
+        self.packet_id
+    }
+
+    pub(in crate::session) fn is_exactly_once(self) -> bool {
+        self.qos == QoS::ExactlyOnce
+    }
+}
+
 /// Messages under way from the client, but for one that is alone and unanswered.
 #[derive(Debug, Default)]
 pub(in crate::session) struct Receiving {
@@ -99,7 +117,7 @@ impl Session {
     pub fn unanswered(&self) -> usize {
         let receiving = self.busy.as_ref().map(|busy| &busy.receiving);
         let kept = receiving.map_or(0, |receiving| receiving.unanswered.len());
-        kept + usize::from(self.unanswered.is_some())
+        kept + usize::from(self.unanswered_id.is_some())
     }
 
     /// Whether the QoS 2 message is one that came before: then it is answered as then,
@@ -114,7 +132,7 @@ impl Session {
             packet_id,
             qos: QoS::ExactlyOnce,
         };
-        if self.unanswered == Some(unanswered) {
+        if self.alone_unanswered() == Some(unanswered) {
             return true;
         }
         let Some(busy) = &mut self.busy else {
@@ -128,7 +146,7 @@ impl Session {
             return false;
         }
         let code = PublishAckReason::Success;
-        if receiving.unanswered.is_empty() && self.unanswered.is_none() {
+        if receiving.unanswered.is_empty() && self.unanswered_id.is_none() {
             self.write_answer(unanswered, version, code, out);
         } else {
             self.keep_unanswered(unanswered, Some(code));
@@ -151,14 +169,14 @@ impl Session {
             // There are no more identifiers than that.
             Version::V31 | Version::V311 => u16::MAX,
         };
-        if under_way + usize::from(self.unanswered.is_some()) >= usize::from(max) {
+        if under_way + usize::from(self.unanswered_id.is_some()) >= usize::from(max) {
             let code = DisconnectReasonCode::ReceiveMaximumExceeded; // MQTT-3.3.4-8
             return Err(Violation::new(code, "too many messages under way"));
         }
         let unanswered = Unanswered { packet_id, qos };
         let none_kept = receiving.is_none_or(|receiving| receiving.unanswered.is_empty());
-        if none_kept && self.unanswered.is_none() {
-            self.unanswered = Some(unanswered);
+        if none_kept && self.unanswered_id.is_none() {
+            self.set_alone_unanswered(Some(unanswered));
         } else {
             self.keep_unanswered(unanswered, None);
         }
@@ -166,7 +184,8 @@ impl Session {
     }
 
     fn keep_unanswered(&mut self, unanswered: Unanswered, answer: Option<PublishAckReason>) {
-        let first = self.unanswered.take();
+        let first = self.alone_unanswered();
+        self.set_alone_unanswered(None);
         let receiving = &mut self.busy().receiving;
         receiving
             .unanswered
@@ -185,9 +204,9 @@ impl Session {
         let (Some(packet_id), State::Connected(version)) = (packet_id, self.state) else {
             return;
         };
-        if let Some(unanswered) = self.unanswered {
+        if let Some(unanswered) = self.alone_unanswered() {
             if unanswered.packet_id == packet_id {
-                self.unanswered = None;
+                self.set_alone_unanswered(None);
                 self.write_answer(unanswered, version, code, out);
             }
             return;
@@ -250,7 +269,7 @@ impl Session {
         packet_id: NonZeroU16,
         turn: &mut Turn<'_>,
     ) -> Action {
-        let is_stored = self.is_stored;
+        let is_stored = self.is_stored();
         let receiving = self.busy.as_mut().map(|busy| &mut busy.receiving);
         let received = receiving.and_then(|receiving| receiving.received.get_mut(&packet_id));
         match received {
