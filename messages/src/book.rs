@@ -11,9 +11,10 @@ mod publish;
 mod push;
 mod subscribe;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use compact_str::CompactString;
 
 use crate::answer::{Answer, Letter, Outcome, Refused};
 use crate::id::{Attachment, Carrier, StoredRef};
@@ -30,19 +31,24 @@ const EXPIRED_MAX: usize = 256;
 pub struct Limits {
     /// Stored sessions per organisation.
     pub sessions_max: usize,
+    /// Messages sent to one client and not yet acknowledged; at least 1.
+    pub window: usize,
+    /// Bytes of messages in memory that SQLite does not have yet: at the limit, publishers are
+    /// told to try again.
+    pub memory_bytes_max: usize,
+}
+
+/// What one organisation may have. By default nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
     /// Messages that wait in one session's queue, at most 60,000.
     pub queue_messages_max: usize,
     /// Their bytes.
     pub queue_bytes_max: u64,
-    /// Messages sent to one client and not yet acknowledged; at least 1.
-    pub window: usize,
-    /// Retained messages per organisation.
+    /// Retained messages.
     pub retained_max: usize,
     /// Bytes of their topics and bodies.
     pub retained_bytes_max: usize,
-    /// Bytes of messages in memory that SQLite does not have yet: at the limit, publishers are
-    /// told to try again.
-    pub memory_bytes_max: usize,
 }
 
 /// Where bodies are read that are not in memory.
@@ -77,6 +83,8 @@ pub struct Tally {
 pub struct Book {
     pub(crate) state: State,
     limits: Limits,
+    /// What each organisation may have, by its id.
+    quotas: HashMap<CompactString, Quota>,
     /// The position of the next record.
     next_position: u64,
     /// Decided, applied, and not in the log yet.
@@ -105,10 +113,17 @@ struct Reading {
 
 impl Book {
     /// A book of this state; `next_position` is where the log ends.
-    pub(crate) fn new(state: State, limits: Limits, next_position: u64) -> Self {
+    pub(crate) fn new(
+        state: State,
+        limits: Limits,
+        orgs: &[(&str, Quota)],
+        next_position: u64,
+    ) -> Self {
+        let quotas = orgs.iter().map(|(id, quota)| ((*id).into(), *quota));
         Self {
             state,
             limits,
+            quotas: quotas.collect(),
             next_position,
             records: Vec::new(),
             letters: Vec::new(),
@@ -341,6 +356,11 @@ impl Book {
         self.readings
             .retain(|reading| reading.attachment.session != session);
         self.tally.retained_cut += (before - self.readings.len()) as u64;
+    }
+
+    /// An organisation that is not there may have nothing.
+    fn quota_of(&self, org: &str) -> Quota {
+        self.quotas.get(org).copied().unwrap_or_default()
     }
 
     fn unavailable() -> Outcome {

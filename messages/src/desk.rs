@@ -10,7 +10,7 @@ use std::path::Path;
 use journal::{CommitError, Position, RecordLog};
 
 use crate::answer::Letter;
-use crate::book::{Book, Limits, Tally};
+use crate::book::{Book, Limits, Quota, Tally};
 use crate::kept::Directory;
 use crate::record::Record;
 use crate::request::Request;
@@ -89,7 +89,8 @@ impl Desk {
     /// Opens what is kept in `dir`, or creates it: the log, and `messages.sqlite`. Sessions that
     /// the last process left attached are away from `now_ms` on (Unix milliseconds).
     ///
-    /// `orgs` are the ids of all organisations there are. What is kept of others stays as it is:
+    /// `orgs` are the ids of all organisations there are, and what each may have. A quota that has
+    /// become smaller takes nothing away: it lets in less. What is kept of others stays as it is:
     /// no time passes for it until they are there again.
     ///
     /// # Errors
@@ -97,7 +98,7 @@ impl Desk {
     pub fn open(
         dir: &Path,
         settings: Settings,
-        orgs: &[&str],
+        orgs: &[(&str, Quota)],
         now_ms: u64,
     ) -> Result<Self, OpenError> {
         let log_settings = journal::Settings {
@@ -123,8 +124,9 @@ impl Desk {
             }
             next = end;
         }
-        state.leave_alone_but(orgs);
-        let mut book = Book::new(state, settings.limits, next.0);
+        let ids: Vec<_> = orgs.iter().map(|(id, _)| *id).collect();
+        state.leave_alone_but(&ids);
+        let mut book = Book::new(state, settings.limits, orgs, next.0);
         book.start(now_ms);
         Ok(Self::new(book, log, store, flushed, now_ms))
     }

@@ -30,7 +30,7 @@ mod state;
 mod store;
 
 pub use answer::{Answer, Attached, Letter, NotSubscribed, Outcome, Push, Pushed, Refused};
-pub use book::{BodySource, Book, Limits, Tally};
+pub use book::{BodySource, Book, Limits, Quota, Tally};
 pub use desk::{Desk, OpenError, Settings};
 pub use id::{Attachment, Carrier, StoredRef};
 pub use kept::{Counts, Directory, Kept, RetainedQuery, RetainedRow, StoredRecipient};

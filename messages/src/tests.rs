@@ -18,18 +18,28 @@ use topics::TopicName;
 
 use crate::{
     Answer, Attach, Attached, Attachment, Carrier, Desk, Detach, Kept, Letter, Limits, Message,
-    Outcome, Publish, Push, Pushed, ReplyTo, Request, Retain, RetainHandling, Settings, StoredRef,
-    Subscribe, Subscription, To, Wanted, Will,
+    Outcome, Publish, Push, Pushed, Quota, ReplyTo, Request, Retain, RetainHandling, Settings,
+    StoredRef, Subscribe, Subscription, To, Wanted, Will,
 };
 
 const LIMITS: Limits = Limits {
     sessions_max: 100,
+    window: 4,
+    memory_bytes_max: 1 << 20,
+};
+
+const QUOTA: Quota = Quota {
     queue_messages_max: 20,
     queue_bytes_max: 10_000,
-    window: 4,
     retained_max: 50,
     retained_bytes_max: 10_000,
-    memory_bytes_max: 1 << 20,
+};
+
+/// Of acme, where a test is about something else.
+const WIDE: Quota = Quota {
+    queue_messages_max: 1_000,
+    queue_bytes_max: 1 << 20,
+    ..QUOTA
 };
 
 const ORGS: [&str; 2] = ["acme", "other"];
@@ -79,20 +89,23 @@ pub(super) struct House {
     pub(super) desk: Desk,
     pub(super) now_ms: u64,
     pub(super) limits: Limits,
+    quota: Quota,
     presence: Org,
     tickets: u32,
 }
 
 impl House {
     pub(super) fn new() -> Self {
-        Self::with(LIMITS)
+        Self::with(LIMITS, QUOTA)
     }
 
-    pub(super) fn with(limits: Limits) -> Self {
-        Self::open(Dir::new(), limits, &ORGS, 1_000_000).0
+    /// `quota` is what acme may have.
+    pub(super) fn with(limits: Limits, quota: Quota) -> Self {
+        let orgs = [(ORGS[0], quota), (ORGS[1], QUOTA)];
+        Self::open(Dir::new(), limits, &orgs, 1_000_000).0
     }
 
-    fn open(dir: Dir, limits: Limits, orgs: &[&str], now_ms: u64) -> (Self, Vec<Letter>) {
+    fn open(dir: Dir, limits: Limits, orgs: &[(&str, Quota)], now_ms: u64) -> (Self, Vec<Letter>) {
         let settings = Settings {
             limits,
             segment_bytes: 2_000,
@@ -104,6 +117,7 @@ impl House {
             desk,
             now_ms,
             limits,
+            quota: orgs.first().map_or(QUOTA, |(_, quota)| *quota),
             presence: Org::new("acme"),
             tickets: 0,
         };
@@ -117,7 +131,8 @@ impl House {
 
     /// As [`crash`](Self::crash), and the next server has these organisations.
     pub(super) fn crash_with(&mut self, orgs: &[&str]) -> Vec<Letter> {
-        let (house, letters) = Self::open(self.dir.copy(), self.limits, orgs, self.now_ms);
+        let orgs: Vec<_> = orgs.iter().map(|id| (*id, self.quota)).collect();
+        let (house, letters) = Self::open(self.dir.copy(), self.limits, &orgs, self.now_ms);
         *self = house;
         letters
     }

@@ -171,8 +171,7 @@ impl App {
             .collect();
         let mut metrics = Metrics::new(Arc::clone(&orgs));
         accounts.metrics.register(metrics.registry_mut());
-        let org_ids: Vec<_> = accounts.org_ids().collect();
-        let prepared_keeper = keeper::open(data_dir, config, &org_ids, metrics.registry_mut())?;
+        let prepared_keeper = keeper::open(data_dir, config, &accounts, metrics.registry_mut())?;
         let keeper = prepared_keeper.keeper();
         let metrics = Arc::new(metrics);
         let tls = match config.listen.open_tls().next() {

@@ -109,7 +109,8 @@ impl Book {
             Retain::Clear if kept.retained(topic).is_none() => Retain::No,
             Retain::Clear => Retain::Clear,
             Retain::Set => {
-                let (count, bytes) = (self.limits.retained_max, self.limits.retained_bytes_max);
+                let quota = self.quota_of(&publish.org);
+                let (count, bytes) = (quota.retained_max, quota.retained_bytes_max);
                 if kept.may_retain(topic, body, count, bytes) {
                     return Retain::Set;
                 }
@@ -122,6 +123,8 @@ impl Book {
 
     fn decide_targets(&mut self, publish: &Publish, outcome: &mut Outcome) -> Vec<Target> {
         let size = publish.message.body.len() as u64;
+        let quota = self.quota_of(&publish.org);
+        let messages_max = quota.queue_messages_max.min(IN_USE_MAX);
         let mut targets: Vec<Target> = Vec::with_capacity(publish.targets.len());
         for to in &publish.targets {
             let Some(session) = self.state.sessions.get(&to.session) else {
@@ -131,9 +134,8 @@ impl Book {
                 continue;
             }
             let queue = &session.queue;
-            let messages_max = self.limits.queue_messages_max.min(IN_USE_MAX);
             let is_full = queue.len() >= messages_max
-                || queue.len() > 0 && queue.bytes() + size > self.limits.queue_bytes_max;
+                || queue.len() > 0 && queue.bytes() + size > quota.queue_bytes_max;
             if is_full {
                 outcome.full += 1;
                 continue;

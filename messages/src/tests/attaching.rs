@@ -1,6 +1,6 @@
 //! Who gets which stored session, and when it ends.
 
-use super::{HOUR, House, LIMITS};
+use super::{HOUR, House, LIMITS, QUOTA};
 use crate::{Answer, Attachment, Detach, Limits, NEVER, Refused, Request, RetainHandling};
 
 // MQTT-3.1.2-4
@@ -198,10 +198,11 @@ fn a_client_is_known_from_the_moment_that_it_asks() {
 
 #[test]
 fn an_organisation_has_as_many_sessions_as_it_may() {
-    let mut house = House::with(Limits {
+    let limits = Limits {
         sessions_max: 2,
         ..LIMITS
-    });
+    };
+    let mut house = House::with(limits, QUOTA);
     house.absent("a", "x");
     house.absent("b", "x");
     let wish = house.wish("c", HOUR);

@@ -1,7 +1,7 @@
 //! What a client is sent, under which packet identifier, and how often.
 
-use super::{House, short};
-use crate::{Answer, Attachment, Request, RetainHandling};
+use super::{HOUR, House, LIMITS, QUOTA, short};
+use crate::{Answer, Attachment, Quota, Request, Retain, RetainHandling};
 
 fn online(house: &mut House, client_id: &str) -> Attachment {
     let attachment = house.attach(client_id).attachment.unwrap();
@@ -125,6 +125,39 @@ fn a_message_that_expires_before_it_is_sent_is_not_sent() {
     house.pass(60);
     house.crash();
     assert_eq!(short(&house.attach("c").window), ["2 new dup"]);
+}
+
+#[test]
+fn each_organisation_has_its_own_limits() {
+    let small = Quota {
+        queue_messages_max: 1,
+        retained_max: 1,
+        ..QUOTA
+    };
+    let mut house = House::with(LIMITS, small);
+    house.absent("c", "#");
+    let mut wish = house.wish("c", HOUR);
+    wish.org = "other".into();
+    let other = house.attach_as(wish).attachment.unwrap();
+    house.subscribe(other, "#", 2, RetainHandling::Never);
+    house.detach(other, true);
+    for n in 0..3 {
+        let (topic, is_over) = (format!("t/{n}"), n >= 1);
+        let mut to_acme = house.publish_request(&topic, "m", 1);
+        to_acme.retain = Retain::Set;
+        let (outcome, _) = house.publish_as(to_acme.clone());
+        assert_eq!(
+            (outcome.full == 1, outcome.not_retained),
+            (is_over, is_over)
+        );
+        to_acme.targets[0].session = other.session;
+        to_acme.org = "other".into();
+        let (outcome, _) = house.publish_as(to_acme);
+        assert_eq!((outcome.queued, outcome.not_retained), (1, false));
+    }
+    // A quota that is smaller after a start takes nothing away.
+    house.crash_with(&["other", "acme"]);
+    assert_eq!(house.desk.directory().org("other").counts().retained, 3);
 }
 
 #[test]

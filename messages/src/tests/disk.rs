@@ -1,6 +1,6 @@
 //! The log or SQLite cannot be written, or do not fit each other.
 
-use super::{Dir, HOUR, House, LIMITS, ORGS, short};
+use super::{Dir, HOUR, House, LIMITS, ORGS, QUOTA, WIDE, short};
 use crate::{
     Answer, Desk, Limits, NotSubscribed, OpenError, Refused, Request, RetainHandling, Settings,
 };
@@ -77,12 +77,11 @@ fn fill(house: &House, is_full: bool) {
 
 #[test]
 fn when_sqlite_is_full_the_log_goes_on_until_memory_is_full() {
-    let mut house = House::with(Limits {
-        queue_messages_max: 1_000,
-        queue_bytes_max: 1 << 20,
+    let limits = Limits {
         memory_bytes_max: 50_000,
         ..LIMITS
-    });
+    };
+    let mut house = House::with(limits, WIDE);
     house.absent("c", "a/#");
     house.pass(1_000);
     fill(&house, true);
@@ -109,16 +108,12 @@ fn open(dir: &Dir) -> Result<Desk, OpenError> {
         limits: LIMITS,
         segment_bytes: 2_000,
     };
-    Desk::open(dir.path(), settings, &ORGS, 1_000_000)
+    Desk::open(dir.path(), settings, &ORGS.map(|id| (id, QUOTA)), 1_000_000)
 }
 
 #[test]
 fn segments_that_sqlite_covers_go_and_a_start_needs_only_the_rest() {
-    let mut house = House::with(Limits {
-        queue_messages_max: 1_000,
-        queue_bytes_max: 1 << 20,
-        ..LIMITS
-    });
+    let mut house = House::with(LIMITS, WIDE);
     house.absent("c", "a/#");
     let logs = |dir: &Dir| {
         let names = std::fs::read_dir(dir.path()).unwrap();
@@ -140,10 +135,7 @@ fn segments_that_sqlite_covers_go_and_a_start_needs_only_the_rest() {
 
 #[test]
 fn a_log_without_its_tables_is_refused_with_what_to_do() {
-    let mut house = House::with(Limits {
-        queue_messages_max: 1_000,
-        ..LIMITS
-    });
+    let mut house = House::with(LIMITS, WIDE);
     house.absent("c", "a/#");
     for n in 0..100 {
         house.publish("a/b", &format!("message number {n}, and some more text"), 1);

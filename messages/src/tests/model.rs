@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
-use super::{HOUR, House, LIMITS};
-use crate::{Answer, Attachment, Letter, Limits, Publish, Push, Pushed, Request};
+use super::{HOUR, House, LIMITS, WIDE};
+use crate::{Answer, Attachment, Letter, Limits, Publish, Push, Pushed, Quota, Request};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -95,11 +95,15 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let mut house = House::with(Limits {
-            queue_messages_max: 1_000,
+        let limits = Limits {
             window: 3,
             ..LIMITS
-        });
+        };
+        let quota = Quota {
+            queue_bytes_max: 10_000,
+            ..WIDE
+        };
+        let mut house = House::with(limits, quota);
         house.absent("s", "a/#");
         house.pass(60);
         Self {

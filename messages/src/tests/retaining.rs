@@ -2,8 +2,8 @@
 
 use topics::TopicFilter;
 
-use super::{House, LIMITS, pushes, short};
-use crate::{Answer, Letter, Limits, RetainHandling, RetainedQuery, RetainedRow};
+use super::{House, LIMITS, QUOTA, pushes, short};
+use crate::{Answer, Letter, Quota, RetainHandling, RetainedQuery, RetainedRow};
 
 fn found(house: &House, filter: &str) -> Vec<String> {
     let mut query = RetainedQuery::new(TopicFilter::parse(filter).unwrap());
@@ -52,11 +52,12 @@ fn retained_messages_are_found_by_every_kind_of_filter() {
 
 #[test]
 fn many_are_found_in_pieces() {
-    let mut house = House::with(Limits {
+    let quota = Quota {
         retained_max: 2_000,
         retained_bytes_max: 1 << 20,
-        ..LIMITS
-    });
+        ..QUOTA
+    };
+    let mut house = House::with(LIMITS, quota);
     for n in 0..1_500 {
         house.retain(&format!("t/{n}"), "1");
     }
@@ -71,11 +72,12 @@ fn many_are_found_in_pieces() {
 
 #[test]
 fn at_the_limit_a_new_one_is_not_kept_and_an_old_one_can_be_replaced() {
-    let mut house = House::with(Limits {
+    let quota = Quota {
         retained_max: 2,
         retained_bytes_max: 20,
-        ..LIMITS
-    });
+        ..QUOTA
+    };
+    let mut house = House::with(LIMITS, quota);
     assert!(!house.retain("a", "1").not_retained);
     assert!(!house.retain("b", "1").not_retained);
     assert!(house.retain("c", "1").not_retained);

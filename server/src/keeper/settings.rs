@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use messages::{Desk, Limits, Settings};
+use messages::{Desk, Limits, Quota, Settings};
 use prometheus_client::registry::Registry;
 
 use super::{KeeperMetrics, Prepared, QueueLimits, prepare};
+use crate::accounts::{Accounts, OrgLimits};
 use crate::clock::unix_ms;
 use crate::config::Config;
 
@@ -24,14 +25,15 @@ pub enum OpenError {
 }
 
 /// Opens what is kept in `messages/` of the data directory, and registers its counters in
-/// `registry`. `orgs` are the ids of all organisations; what is kept of others stays as it is.
+/// `registry`. `accounts` says which organisations there are and what each may have; what is kept of others stays
+/// as it is.
 ///
 /// # Errors
 /// When it cannot be read or written, is damaged, or its files do not belong together.
 pub fn open(
     data_dir: &Path,
     config: &Config,
-    orgs: &[&str],
+    accounts: &Accounts,
     registry: &mut Registry,
 ) -> Result<Prepared, OpenError> {
     let dir = data_dir.join("messages");
@@ -43,7 +45,9 @@ pub fn open(
         .write(true)
         .mode(0o600)
         .open(dir.join("messages.sqlite"))?;
-    let desk = Desk::open(&dir, settings(config), orgs, unix_ms())?;
+    let quotas = accounts.all_limits().map(quota);
+    let orgs: Vec<_> = accounts.org_ids().zip(quotas).collect();
+    let desk = Desk::open(&dir, settings(config), &orgs, unix_ms())?;
     let metrics = KeeperMetrics::register(
         registry.sub_registry_with_prefix("messages"),
         &desk.directory(),
@@ -56,17 +60,22 @@ pub fn open(
 }
 
 fn settings(config: &Config) -> Settings {
-    let (sessions, retained) = (&config.sessions, &config.retained);
+    let sessions = &config.sessions;
     Settings {
         limits: Limits {
             sessions_max: sessions.stored_max,
-            queue_messages_max: sessions.queue_messages_max,
-            queue_bytes_max: sessions.queue_bytes_max,
             window: sessions.window,
-            retained_max: retained.messages_max,
-            retained_bytes_max: retained.bytes_max,
             memory_bytes_max: sessions.memory_bytes_max,
         },
         segment_bytes: sessions.segment_bytes,
+    }
+}
+
+fn quota(limits: &OrgLimits) -> Quota {
+    Quota {
+        queue_messages_max: limits.stored_queue_messages_max,
+        queue_bytes_max: limits.stored_queue_bytes_max,
+        retained_max: limits.retained_messages_max,
+        retained_bytes_max: limits.retained_bytes_max,
     }
 }

@@ -1,5 +1,6 @@
 //! The thread itself: asked from several others, answering by mail, killed and started again.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,14 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use messages::{
     Answer, Attach, Attached, Attachment, Carrier, Desk, Detach, Letter, Limits, Message, NEVER,
-    Publish, Pushed, ReplyTo, Request, Retain, RetainHandling, Settings, Subscribe, Subscription,
-    To, Wanted, Will,
+    Publish, Pushed, Quota, ReplyTo, Request, Retain, RetainHandling, Settings, Subscribe,
+    Subscription, To, Wanted, Will,
 };
 use presence::{Address, Opening, Org, Protocol, SessionId};
+use prometheus_client::registry::Registry;
 use topics::TopicName;
 
 use super::{Busy, Keeper, KeeperMetrics, KeeperThread, Mail, Prepared, QueueLimits, prepare};
+use crate::accounts::Accounts;
 use crate::clock::unix_ms;
+use crate::config::Config;
 
 /// Longer than any sync takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,16 +71,18 @@ fn ready(dir: &Path, requests_max: usize) -> Prepared {
     let settings = Settings {
         limits: Limits {
             sessions_max: 1_000,
-            queue_messages_max: 10_000,
-            queue_bytes_max: 1 << 20,
             window: 8,
-            retained_max: 100,
-            retained_bytes_max: 1 << 20,
             memory_bytes_max: 1 << 24,
         },
         segment_bytes: 1 << 20,
     };
-    let desk = Desk::open(dir, settings, &["acme"], unix_ms()).unwrap();
+    let quota = Quota {
+        queue_messages_max: 10_000,
+        queue_bytes_max: 1 << 20,
+        retained_max: 100,
+        retained_bytes_max: 1 << 20,
+    };
+    let desk = Desk::open(dir, settings, &[("acme", quota)], unix_ms()).unwrap();
     let limits = QueueLimits {
         requests_max,
         bytes_max: 1 << 20,
@@ -252,9 +258,8 @@ fn what_the_configuration_says_is_opened_for_its_owner_only_and_counted() {
     use std::os::unix::fs::PermissionsExt;
 
     let dir = Dir::new();
-    let mut registry = prometheus_client::registry::Registry::default();
-    let config = crate::config::Config::default();
-    let prepared = super::open(&dir.0, &config, &["acme"], &mut registry).unwrap();
+    let mut registry = Registry::default();
+    let prepared = open_as(&dir, "", &mut registry);
     let (post, letters) = channel();
     let running = Running {
         keeper: prepared.keeper(),
@@ -280,6 +285,47 @@ fn what_the_configuration_says_is_opened_for_its_owner_only_and_counted() {
     ] {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
+}
+
+/// Opens what acme, with this table of its quota, has in `dir`.
+fn open_as(dir: &Dir, quota: &str, registry: &mut Registry) -> Prepared {
+    let text = format!(
+        r#"
+[[org]]
+id = "acme"
+secret_keys = ["sk_test_0123456789abcdef0123456789abcdef"]
+open_auth = true
+{quota}
+"#
+    );
+    let config = Config::from_text(&text, "t.toml", &HashMap::new()).unwrap();
+    let accounts = Accounts::from_config(&config).unwrap();
+    super::open(&dir.0, &config, &accounts, registry).unwrap()
+}
+
+#[test]
+fn an_organisation_may_keep_what_its_quota_says() {
+    let dir = Dir::new();
+    let quota = "[org.quota]\nqueue_messages_max = 2";
+    let prepared = open_as(&dir, quota, &mut Registry::default());
+    let (post, letters) = channel();
+    let running = Running {
+        keeper: prepared.keeper(),
+        letters,
+        thread: prepared.start(Box::new(Post(post))).unwrap(),
+    };
+    running.absent("c");
+    let full: Vec<_> = (1..=3)
+        .map(|n| {
+            publish(&running.keeper, "m", n).unwrap();
+            match running.next() {
+                Answer::Published { outcome, .. } => outcome.full,
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    assert_eq!(full, [0, 0, 1]);
+    running.thread.finish();
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Ending {
             keeper: crate::keeper::open(
                 &api.folder.0,
                 &crate::config::Config::default(),
-                &[],
+                &state.accounts,
                 &mut Default::default(),
             )
             .unwrap()
