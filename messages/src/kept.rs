@@ -121,7 +121,10 @@ impl Kept {
     /// (§3.3.4), as in `presence`.
     pub fn recipients(&self, topic: TopicName<'_>, into: &mut Vec<StoredRecipient>) {
         if self.subscriptions.load(Ordering::Acquire) > 0 {
+            let start = into.len();
             self.subscribers.read().recipients(topic, into);
+            // After the lock. What comes from one filter is in order already.
+            into[start..].sort_by_key(|found| found.session);
         }
     }
 
