@@ -27,6 +27,7 @@ mod actions;
 mod arrivals;
 mod closing;
 mod connection;
+mod decoded;
 mod inbound;
 mod keeping;
 mod listener;

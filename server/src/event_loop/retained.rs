@@ -155,7 +155,7 @@ impl Worker {
     }
 
     fn send_retained_one(&mut self, key: usize, body: Bytes, qos: QoS, ids: &[NonZeroU32]) {
-        let Some(message) = self.read_stored(body) else {
+        let Some(message) = self.read_stored(&body) else {
             return;
         };
         let house = Arc::clone(&self.house);

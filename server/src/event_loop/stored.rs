@@ -383,7 +383,7 @@ impl Worker {
                 retain,
                 subscription_ids,
             } => {
-                message = self.read_stored(body.clone())?;
+                message = self.read_stored(body)?;
                 ids = nonzero(subscription_ids);
                 StoredDelivery::Publish {
                     message: &message,
@@ -410,12 +410,12 @@ impl Worker {
         outcome
     }
 
-    pub(super) fn read_stored(&self, body: Bytes) -> Option<Arc<Message>> {
-        let message = Message::decode_stored(body);
+    pub(super) fn read_stored(&mut self, body: &Bytes) -> Option<Arc<Message>> {
+        let message = self.decoded.read(body);
         if let Err(error) = &message {
             tracing::error!(%error, "a stored message cannot be read");
         }
-        message.ok().map(Arc::new)
+        message.ok()
     }
 
     /// A will that is due: it goes the way of a message, and the keeper is told that it did.

@@ -13,6 +13,7 @@ use slab::Slab;
 
 use super::House;
 use super::connection::{Connection, Online, Pending, Tick};
+use super::decoded::Decoded;
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
 use super::metrics::Tally;
@@ -74,6 +75,8 @@ pub(super) struct Worker {
     pub(super) wills: HashMap<u32, Bytes>,
     /// What is kept of connections whose sessions are stored, or to be.
     pub(super) stored: HashMap<u32, Box<Stored>>,
+    /// Stored messages that were decoded in this batch.
+    pub(super) decoded: Decoded,
     /// Retained messages that wait for room.
     pub(super) retaining: Retaining,
     /// What outlives connections, by organisation: organisations live as long as the server, so
@@ -145,6 +148,7 @@ impl Worker {
             outboxes,
             wills: HashMap::new(),
             stored: HashMap::new(),
+            decoded: Decoded::default(),
             retaining: Retaining::default(),
             kept,
             due_wills: Vec::new(),
@@ -180,6 +184,7 @@ impl Worker {
             self.send_retained_again();
             self.sweep();
             self.settle();
+            self.decoded.forget();
         }
     }
 
