@@ -96,14 +96,14 @@ fn check_direction(packet_type: u8) -> Result<(), Violation> {
     match packet_type {
         1 => Err(Violation::protocol("second CONNECT")), // MQTT-3.1.0-2
         2 | 9 | 11 | 13 => Err(Violation::protocol("packet that only a server sends")),
-        15 => Err(Violation::protocol("AUTH without an authentication method")), // MQTT-4.12.0-6
+        15 => Err(Violation::protocol("AUTH without an authentication method")), // MQTT-4.12.0-7
         _ => Ok(()),
     }
 }
 
 fn check_length(frame: &[u8], version: Version) -> Result<(), Violation> {
     let packet_type = frame[0] >> 4;
-    let has_body = frame.len() > 2;
+    let has_body = body_offset(frame) < frame.len();
     if has_body && (packet_type == 12 || packet_type == 14 && version != Version::V5) {
         return Err(Violation::malformed("bytes after the end of the packet"));
     }

@@ -6,7 +6,7 @@ use rmqtt_codec::v5::{self, ConnectAckReason, DisconnectReasonCode as Code};
 
 use crate::script::*;
 
-// MQTT-3.1.0-1, MQTT-3.1.2-12
+// MQTT-3.1.0-1, MQTT-2.1.3-1
 #[test]
 fn a_first_packet_other_than_connect_closes_in_silence() {
     let rows: [&[u8]; 6] = [
@@ -81,12 +81,13 @@ fn altered(version: Version, alter: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     bytes
 }
 
-// MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-3.1.2-3, MQTT-3.1.2-7, MQTT-3.1.2-8, MQTT-3.1.2-13, MQTT-3.1.4-1
+// MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-3.1.2-3, MQTT-3.1.2-11, MQTT-3.1.2-12, MQTT-3.1.2-13,
+// MQTT-3.1.2-16, MQTT-3.1.2-17, MQTT-3.1.2-18, MQTT-3.1.2-19, MQTT-3.1.3-4, MQTT-3.1.4-1
 #[test]
 fn a_malformed_connect_is_answered_to_mqtt_5_only() {
     let flags_at = |version| if version == Version::V31 { 9 } else { 7 };
     type Alteration = fn(&mut Vec<u8>, usize);
-    let rows: [(&str, Alteration); 9] = [
+    let rows: [(&str, Alteration); 10] = [
         ("reserved flag", |body, flags| body[flags] |= 1),
         ("will QoS without will", |body, flags| {
             body[flags] |= 0b0000_1000
@@ -98,6 +99,7 @@ fn a_malformed_connect_is_answered_to_mqtt_5_only() {
         ("user name missing", |body, flags| {
             body[flags] |= 0b1000_0000
         }),
+        ("password missing", |body, flags| body[flags] |= 0b1100_0000),
         ("bytes after the end", |body, _| body.push(0)),
         ("cut short", |body, _| body.truncate(body.len() - 1)),
         ("NUL in the client id", |body, _| {
@@ -132,7 +134,7 @@ fn a_malformed_connect_is_answered_to_mqtt_5_only() {
     }
 }
 
-// MQTT-3.1.2-16, MQTT-3.1.2-18, MQTT-3.1.2-19
+// §3.1.2.9; 3.1.1: MQTT-3.1.2-22
 #[test]
 fn a_password_without_user_name_is_for_mqtt_5_only() {
     for version in ALL {
@@ -322,7 +324,23 @@ fn malformed_packets_end_the_session() {
     }
 }
 
-// MQTT-3.8.3-2, MQTT-3.8.3-3, MQTT-3.10.3-2
+// MQTT-1.5.5-1 is new in 5; 3.1.1 §2.2.3 forbids no length that is longer than needed.
+#[test]
+fn mqtt_3_may_write_a_length_longer_than_needed() {
+    for version in V3 {
+        let mut client = Client::connected(version);
+        let action = client.send_raw(b"\xC0\x80\x00");
+        assert!(matches!(action, Action::Continue), "{action:?}");
+        assert_eq!(client.out.split()[..], [0xD0, 0]);
+        let action = client.send_raw(b"\x30\x84\x00\x00\x01ax");
+        assert!(matches!(action, Action::Publish(_)), "{action:?}");
+        let action = client.send_raw(b"\xE0\x80\x80\x00");
+        let is_goodbye = matches!(action, Action::Close(CloseReason::ClientDisconnect { .. }));
+        assert!(is_goodbye, "{action:?}");
+    }
+}
+
+// MQTT-3.8.3-2, MQTT-3.10.3-2
 #[test]
 fn mqtt_5_requests_without_filters_are_protocol_errors() {
     for bytes in [&b"\x82\x03\x00\x09\x00"[..], b"\xA2\x03\x00\x09\x00"] {
@@ -332,7 +350,7 @@ fn mqtt_5_requests_without_filters_are_protocol_errors() {
     }
 }
 
-// MQTT-3.3.2-7, MQTT-3.3.2-8
+// MQTT-3.3.2-8
 #[test]
 fn zeros_that_mqtt_5_forbids_have_their_own_codes() {
     let rows: [(&str, &[u8], Code); 3] = [
