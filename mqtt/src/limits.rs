@@ -19,7 +19,7 @@ pub struct Limits {
     /// QoS 1 and 2 messages a client may have under way to us, those included whose
     /// QoS 2 handshake is not over; 0 counts as 1. Announced as Receive Maximum
     /// (§3.2.2.3.3); an MQTT 5 client that exceeds it is sent away with 0x93
-    /// (MQTT-3.3.4-8). MQTT 3 has no way to be told: see
+    /// (MQTT-3.3.4-7). MQTT 3 has no way to be told: see
     /// [`crate::Session::unanswered`].
     pub receive_max: u16,
     /// QoS 1 and 2 messages sent to a client and not yet acknowledged by it (QoS 2:

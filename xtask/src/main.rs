@@ -4,6 +4,7 @@
 
 mod bench;
 mod clients;
+mod conformance;
 mod steps;
 mod test;
 mod tidy;

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use crate::steps::{Steps, call, works};
-use crate::{Outcome, clients, root, tidy, tools};
+use crate::{Outcome, clients, conformance, root, tidy, tools};
 
 /// Runs every step up to the first failure and prints what was done.
 pub(crate) fn run() -> Outcome {
@@ -18,6 +18,7 @@ pub(crate) fn run() -> Outcome {
 fn all(steps: &mut Steps) -> Outcome {
     steps.step("format", || cargo(&["fmt", "--all", "--check"]))?;
     steps.step("tidy", tidy::run)?;
+    steps.step("conformance document", conformance::run)?;
     steps.step("tools", tools::install)?;
     steps.step("python lints", clients::lint)?;
     steps.step("clippy", || {

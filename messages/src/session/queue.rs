@@ -185,7 +185,7 @@ impl Queue {
     }
 }
 
-/// Packet identifiers are not 0 (MQTT-2.2.1-2).
+/// Packet identifiers are not 0 (MQTT-2.2.1-4).
 fn next(packet_id: u16) -> u16 {
     packet_id.checked_add(1).unwrap_or(1)
 }

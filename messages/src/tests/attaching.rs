@@ -102,6 +102,21 @@ fn a_session_is_kept_for_its_expiry_and_not_longer() {
     assert!(!house.attach("c").session_present);
 }
 
+// MQTT-4.1.0-1
+#[test]
+fn a_session_does_not_expire_while_its_connection_is_open() {
+    let mut house = House::new();
+    let attachment = house.attach("c").attachment.unwrap();
+    house.subscribe(attachment, "a/#", 1, RetainHandling::Never);
+    house.pass(u64::from(HOUR) * 5_000);
+    assert!(house.kept().knows("c"));
+    assert_eq!(house.publish("a/b", "m", 1).0.queued, 1);
+    house.detach(attachment, true);
+    house.pass(u64::from(HOUR) * 1_000 - 1);
+    assert!(house.kept().knows("c"), "its time begins with its absence");
+}
+
+// MQTT-4.1.0-2
 #[test]
 fn the_time_that_the_server_is_down_counts() {
     let mut house = House::new();

@@ -144,3 +144,25 @@ fn a_message_goes_to_one_member_of_a_group_in_turn_and_to_those_that_are_here_fi
         assert_eq!(chosen(&house), attachment.session);
     }
 }
+
+// MQTT-4.8.2-4, MQTT-4.8.2-5
+#[test]
+fn what_a_member_of_a_group_was_given_stays_its_own() {
+    for ends in [false, true] {
+        let mut house = House::new();
+        let attachment = house.attach("c").attachment.unwrap();
+        house.subscribe(attachment, "$share/g/a/#", 2, crate::RetainHandling::Never);
+        house.publish("a/b", "m", 2);
+        house.absent("other", "$share/g/a/#");
+        house.detach(attachment, true);
+        if ends {
+            house.pass(u64::from(HOUR) * 500);
+            house.attach("other");
+            house.pass(u64::from(HOUR) * 500);
+            assert!(!house.kept().knows("c"));
+        } else {
+            assert_eq!(short(&house.attach("c").window), ["1 m dup"]);
+        }
+        assert_eq!(house.attach("other").window, []);
+    }
+}

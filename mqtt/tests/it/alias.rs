@@ -28,6 +28,8 @@ fn an_alias_stands_for_its_name_until_it_gets_another() {
         ("third", 1, "third"),
         ("", 1, "third"),
         ("", 2, "second"),
+        ("last", 3, "last"),
+        ("", 3, "last"),
     ] {
         let inbound = client.publish_inbound(aliased(topic, alias));
         assert_eq!(inbound.message.topic(), expected);
@@ -52,7 +54,7 @@ fn aliases_beyond_the_maximum_or_without_a_name_end_the_session() {
     client.assert_thrown_out(&action, Code::TopicAliasInvalid);
 }
 
-// MQTT-3.3.2-10
+// MQTT-3.3.2-7
 #[test]
 fn aliases_belong_to_one_connection() {
     let mut first = Client::connected(Version::V5);

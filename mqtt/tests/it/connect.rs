@@ -1,7 +1,8 @@
 //! CONNECT: who gets in, and what CONNACK says.
 
 use mqtt::{
-    ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, Action, CloseReason, ConnectRequest, QoS, Version,
+    ASSIGNED_CLIENT_ID_BYTES_MAX, Accepted, Action, CloseReason, ConnectRequest, QoS, Refusal,
+    Version,
 };
 use rmqtt_codec::{v3, v5};
 
@@ -140,7 +141,7 @@ fn response_information_is_never_returned() {
     }
 }
 
-// MQTT-3.1.3-3
+// MQTT-3.1.3-5
 #[test]
 fn any_client_id_is_let_through_to_the_caller() {
     for version in ALL {
@@ -181,7 +182,7 @@ fn connack_of_mqtt_3_is_two_bytes() {
     }
 }
 
-// MQTT-3.1.2-11, MQTT-3.1.2-21, MQTT-3.1.2-22, MQTT-3.2.2-22
+// MQTT-3.1.2-21, MQTT-3.1.2-22, MQTT-3.2.2-22
 #[test]
 fn keep_alive_is_capped_for_mqtt_5_only() {
     let rows = [
@@ -243,7 +244,7 @@ fn without_a_cap_the_client_chooses_its_keep_alive() {
     assert_eq!(client.session.silent_secs_max(), None);
 }
 
-// MQTT-3.1.3-4, MQTT-3.1.3-5, MQTT-3.1.3-6, MQTT-3.1.3-8
+// MQTT-3.1.3-6, MQTT-3.1.3-8
 #[test]
 fn empty_client_id_is_assigned_where_the_version_allows() {
     let rows = [
@@ -327,7 +328,7 @@ fn assigned_client_id_is_told_to_mqtt_5() {
     );
 }
 
-// MQTT-3.2.2-16, MQTT-3.2.2-19
+// MQTT-3.1.2-24, MQTT-3.2.2-16, MQTT-3.2.2-19
 #[test]
 fn connack_fits_every_client_that_is_let_in() {
     let longest = "x".repeat(ASSIGNED_CLIENT_ID_BYTES_MAX);
@@ -356,5 +357,19 @@ fn connack_fits_every_client_that_is_let_in() {
             assert!(client.out.len() <= bytes_max as usize, "{bytes_max}");
             client.replies_v5();
         }
+    }
+}
+
+// MQTT-3.2.0-2
+#[test]
+fn connack_is_sent_once() {
+    for version in ALL {
+        let mut client = Client::connected(version);
+        client.accept();
+        assert!(client.out.is_empty());
+        client
+            .session
+            .refuse(Refusal::NotAuthorized, "too late", &mut client.out);
+        assert!(client.out.is_empty());
     }
 }

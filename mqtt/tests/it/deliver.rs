@@ -54,6 +54,24 @@ fn a_message_is_sent_at_the_lower_qos() {
     }
 }
 
+// MQTT-3.3.1-3
+#[test]
+fn a_message_that_came_with_dup_goes_out_without() {
+    for version in ALL {
+        let repeated = Publish {
+            dup: true,
+            ..message("a", QoS::AtLeastOnce)
+        };
+        let inbound = Client::connected(version).publish_inbound(repeated);
+        let message = Arc::new(inbound.message);
+        for granted in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let mut client = Client::connected(version);
+            assert_eq!(deliver(&mut client, &message, granted), Delivery::Sent);
+            assert!(!client.published()[0].dup);
+        }
+    }
+}
+
 // MQTT-3.3.2-4, MQTT-3.3.2-15, MQTT-3.3.2-16, MQTT-3.3.2-17, MQTT-3.3.2-18, MQTT-3.3.2-20
 #[test]
 fn application_properties_pass_on_unaltered() {
@@ -135,7 +153,7 @@ fn the_clients_packet_size_is_respected_to_the_byte() {
     }
 }
 
-// MQTT-3.3.4-7, MQTT-4.3.2-3, MQTT-4.6.0-5, MQTT-4.6.0-6, MQTT-4.9.0-1, MQTT-4.9.0-2
+// MQTT-3.3.4-9, MQTT-4.3.2-3, MQTT-4.6.0-5, MQTT-4.6.0-6, MQTT-4.9.0-1, MQTT-4.9.0-2
 #[test]
 fn beyond_the_window_messages_wait_in_order() {
     for version in ALL {
@@ -202,7 +220,33 @@ fn qos_0_does_not_wait_behind_qos_1() {
     assert_eq!(client.published()[0].payload, "0");
 }
 
-// MQTT-3.3.4-7, MQTT-4.9.0-1
+// MQTT-3.3.4-10, MQTT-4.9.0-3
+#[test]
+fn a_full_window_holds_up_no_other_packet() {
+    let mut client = Client::connected(Version::V5);
+    let waiting = own_message("a", "1", QoS::AtLeastOnce);
+    for _ in 0..4 {
+        let _ = deliver(&mut client, &waiting, QoS::AtLeastOnce);
+    }
+    client.out.clear();
+    let action = client.send_raw(&[0xC0, 0]);
+    assert!(matches!(action, Action::Continue), "{action:?}");
+    assert_eq!(client.out.split()[..], [0xD0, 0], "PINGRESP");
+    let inbound = client.publish_inbound(message("b", QoS::ExactlyOnce));
+    let Client { session, out, .. } = &mut client;
+    session.published(inbound.packet_id, mqtt::PublishOutcome::Routed, out);
+    let action = client.send_ack(PUBREL, 7);
+    assert!(matches!(action, Action::Continue), "{action:?}");
+    assert_eq!(client.acks(), [(PUBREC, 7, 0), (PUBCOMP, 7, 0)]);
+    let action = client.send_raw(b"\x82\x07\x00\x09\x00\x00\x01a\x00");
+    let Action::Subscribe(request) = action else {
+        panic!("{action:?}")
+    };
+    client.session.subscribed(&request, &mut client.out);
+    assert_eq!(client.out[..], *b"\x90\x04\x00\x09\x00\x00", "SUBACK");
+}
+
+// MQTT-3.3.4-9, MQTT-4.9.0-1
 #[test]
 fn the_window_is_the_smaller_of_both_sides() {
     for (receive_max, inflight_max, window) in [(2, 10, 2), (10, 2, 2), (u16::MAX, 3, 3), (5, 0, 1)]

@@ -273,7 +273,7 @@ fn a_new_session_has_no_version() {
     assert!(!session.is_connected());
 }
 
-// MQTT-4.12.0-6, MQTT-4.12.0-7
+// MQTT-4.12.0-7
 #[test]
 fn packets_in_the_wrong_direction_are_protocol_errors() {
     let server_packets: [&[u8]; 4] = [
@@ -285,6 +285,24 @@ fn packets_in_the_wrong_direction_are_protocol_errors() {
     let auth: &[u8] = b"\xF0\x00";
     for version in ALL {
         for bytes in server_packets.iter().chain([&auth]) {
+            let mut client = Client::connected(version);
+            let action = client.send_raw(bytes);
+            client.assert_thrown_out(&action, Code::ProtocolError);
+        }
+    }
+}
+
+// MQTT-3.15.1-1, MQTT-4.12.1-2
+#[test]
+fn no_auth_is_taken_whatever_it_says() {
+    let auths: [&[u8]; 4] = [
+        b"\xF1\x00",
+        b"\xFF\x00",
+        b"\xF0\x02\x18\x00",
+        b"\xF0\x02\x19\x00",
+    ];
+    for version in ALL {
+        for bytes in auths {
             let mut client = Client::connected(version);
             let action = client.send_raw(bytes);
             client.assert_thrown_out(&action, Code::ProtocolError);

@@ -131,7 +131,7 @@ fn mqtt_31_may_repeat_a_release_with_the_dup_flag() {
     }
 }
 
-// MQTT-3.3.4-8, MQTT-3.3.4-9
+// MQTT-3.3.4-7, MQTT-3.3.4-8
 #[test]
 fn a_handshake_counts_against_the_receive_maximum_until_it_is_over() {
     for releases in [true, false] {
@@ -191,7 +191,7 @@ fn a_message_is_sent_and_then_released() {
     }
 }
 
-// MQTT-3.3.4-7, MQTT-4.3.3-3, MQTT-4.3.3-5, MQTT-4.9.0-2
+// MQTT-3.3.4-9, MQTT-4.3.3-3, MQTT-4.3.3-5, MQTT-4.9.0-2
 #[test]
 fn a_place_is_free_after_pubcomp_and_not_before() {
     for version in ALL {

@@ -78,7 +78,7 @@ fn a_qos_1_message_repeated_before_its_answer_is_another_message() {
     }
 }
 
-// MQTT-3.3.4-8
+// MQTT-3.3.4-7
 #[test]
 fn more_than_the_receive_maximum_ends_an_mqtt_5_session() {
     let mut client = Client::connected(Version::V5);

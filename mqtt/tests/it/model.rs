@@ -293,7 +293,7 @@ proptest! {
         assert_at_rest(&client);
     }
 
-    // MQTT-2.2.1-4, MQTT-3.3.4-7, MQTT-4.3.3-4, MQTT-4.3.3-6, MQTT-4.9.0-2
+    // MQTT-2.2.1-4, MQTT-3.3.4-9, MQTT-4.3.3-4, MQTT-4.3.3-6, MQTT-4.9.0-2
     #[test]
     fn every_message_to_the_client_is_sent_once_and_within_the_window(
         version in any_version(),

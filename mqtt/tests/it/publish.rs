@@ -205,6 +205,14 @@ fn invalid_publishes_end_the_session() {
             Code::ProtocolError,
         ),
         (
+            "NUL in the response topic",
+            with(PublishProperties {
+                response_topic: Some("a\0".into()),
+                ..Default::default()
+            }),
+            Code::ProtocolError,
+        ),
+        (
             "NUL in the content type",
             with(PublishProperties {
                 content_type: Some("a\0".into()),
@@ -266,6 +274,26 @@ fn a_payload_that_is_not_the_text_it_is_said_to_be_is_refused() {
     let mut client = Client::connected(Version::V5);
     let action = client.publish(with(QoS::AtMostOnce));
     client.assert_thrown_out(&action, Code::PayloadFormatInvalid);
+}
+
+// MQTT-4.3.2-5
+#[test]
+fn a_qos_1_message_after_its_puback_is_another_message() {
+    for version in ALL {
+        for dup in [false, true] {
+            let mut client = Client::connected(version);
+            for _ in 0..2 {
+                let publish = Publish {
+                    dup,
+                    ..message("a", QoS::AtLeastOnce)
+                };
+                let inbound = client.publish_inbound(publish);
+                let Client { session, out, .. } = &mut client;
+                session.published(inbound.packet_id, PublishOutcome::Routed, out);
+                assert_eq!(client.acks(), [(PUBACK, 7, 0)]);
+            }
+        }
+    }
 }
 
 // MQTT-1.5.4-3

@@ -59,6 +59,7 @@ fn refusals_have_a_code_in_each_version() {
         client.session.refuse(refusal, "because", &mut client.out);
         let connack = connack_v5(&mut client);
         assert_eq!(connack.reason_code, code_v5);
+        assert!(!connack.session_present);
         assert_eq!(connack.reason_string.as_deref(), Some("because"));
         client.assert_closed();
         for version in V3 {
@@ -128,5 +129,25 @@ fn a_packet_before_connack_closes_an_opening_session() {
         client.assert_closed();
         client.accept();
         client.assert_closed();
+    }
+}
+
+// MQTT-3.2.2-19
+#[test]
+fn the_reason_of_a_refusal_is_left_out_where_it_does_not_fit() {
+    let reason = "because ".repeat(20);
+    for (bytes_max, has_text) in [(200, true), (100, false)] {
+        let mut client = Client::new(Version::V5);
+        let connect = v5::Connect {
+            max_packet_size: bytes_max.try_into().ok(),
+            ..connect_v5()
+        };
+        open(client.connect(Connect::V5(connect)));
+        let refusal = Refusal::NotAuthorized;
+        client.session.refuse(refusal, &reason, &mut client.out);
+        assert!(client.out.len() <= bytes_max as usize);
+        let connack = connack_v5(&mut client);
+        assert_eq!(connack.reason_code, v5::ConnectAckReason::NotAuthorized);
+        assert_eq!(connack.reason_string.is_some(), has_text);
     }
 }

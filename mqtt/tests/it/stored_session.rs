@@ -177,7 +177,7 @@ fn an_exchange_that_was_received_goes_on_with_pubrel() {
     }
 }
 
-// MQTT-3.3.4-7, MQTT-4.9.0-2
+// MQTT-3.3.4-9, MQTT-4.9.0-2
 #[test]
 fn the_window_holds_for_what_is_pushed() {
     for version in ALL {
@@ -308,7 +308,7 @@ fn received_identifiers_are_known_after_a_reconnect() {
     }
 }
 
-// MQTT-3.3.4-8
+// MQTT-3.3.4-7
 #[test]
 fn what_was_received_before_does_not_count_against_the_receive_maximum() {
     let mut client = stored(Version::V5, &[5, 6, 8]);

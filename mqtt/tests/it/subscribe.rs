@@ -72,8 +72,8 @@ const MORE_FILTERS: &[(&str, QoS, Code)] = &[
     ("over/the/limit", QoS::AtMostOnce, Code::QuotaExceeded),
 ];
 
-// MQTT-2.2.1-6, MQTT-3.2.2-9, MQTT-3.8.4-1, MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.8.4-6, MQTT-3.8.4-7,
-// MQTT-3.9.2-1, MQTT-3.9.3-1, MQTT-3.9.3-2, MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2
+// MQTT-2.2.1-6, MQTT-3.8.4-1, MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.8.4-6, MQTT-3.8.4-7,
+// MQTT-3.9.3-1, MQTT-3.9.3-2, MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2
 #[test]
 fn each_filter_gets_its_own_code_in_order() {
     for rows in [FILTERS, MORE_FILTERS] {
@@ -253,7 +253,7 @@ fn no_local_on_a_shared_subscription_is_a_protocol_error() {
     assert!(matches!(action, Action::Subscribe(_)), "{action:?}");
 }
 
-// MQTT-3.1.2-24, MQTT-3.9.2-2
+// MQTT-3.1.2-24
 #[test]
 fn a_suback_over_the_clients_packet_size_is_not_sent() {
     let connect = v5::Connect {
@@ -343,5 +343,49 @@ fn mqtt_31_may_repeat_requests_with_the_dup_flag() {
                 "{version:?} {action:?}"
             );
         }
+    }
+}
+
+// MQTT-3.1.2-29, MQTT-3.9.2-1
+#[test]
+fn the_reason_of_a_suback_is_left_out_where_it_does_not_fit_or_is_not_wanted() {
+    for (bytes_max, wanted, has_text) in [(200, true, true), (64, true, false), (200, false, false)]
+    {
+        let connect = v5::Connect {
+            max_packet_size: bytes_max.try_into().ok(),
+            request_problem_info: wanted,
+            ..connect_v5()
+        };
+        let mut client = Client::connected_with(Connect::V5(connect));
+        client.limits.filters_per_packet_max = 100;
+        let filters = vec![("a+", QoS::AtMostOnce); 50];
+        let request = subscribe(&mut client, Version::V5, &filters);
+        client.session.subscribed(&request, &mut client.out);
+        assert!(client.out.len() <= bytes_max as usize);
+        let ack = suback_v5(&mut client);
+        assert_eq!(ack.status, [Code::TopicFilterInvalid; 50]);
+        assert_eq!(ack.reason_string.is_some(), has_text);
+    }
+}
+
+// MQTT-2.2.2-1
+#[test]
+fn packets_without_properties_say_so() {
+    let mut client = Client::connected(Version::V5);
+    let request = subscribe(&mut client, Version::V5, &[("a", QoS::AtMostOnce)]);
+    client.session.subscribed(&request, &mut client.out);
+    assert_eq!(client.out.split()[..], *b"\x90\x04\x00\x09\x00\x00");
+    let results = [UnsubscribeResult::Success];
+    client
+        .session
+        .unsubscribed(id(9), &results, &mut client.out);
+    assert_eq!(client.out.split()[..], *b"\xB0\x04\x00\x09\x00\x00");
+    let message = own_message("a", "x", QoS::AtMostOnce);
+    let _ = client.deliver(&message, QoS::AtMostOnce.into());
+    assert_eq!(client.out.split()[..], *b"\x30\x05\x00\x01a\x00x");
+    // What has none itself is read as having none.
+    for bytes in [&b"\xC0\x00"[..], b"\x30\x05\x00\x01a\x00x"] {
+        let action = client.send_raw(bytes);
+        assert!(!matches!(action, Action::Close(_)), "{action:?}");
     }
 }

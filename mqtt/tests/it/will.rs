@@ -37,7 +37,7 @@ fn will_of(action: Action) -> Will {
     *open(action).will.expect("a will")
 }
 
-// MQTT-3.1.2-6, MQTT-3.1.2-9, MQTT-3.1.2-14, MQTT-3.1.2-15, MQTT-3.1.3-10
+// MQTT-3.1.2-7, MQTT-3.1.2-9, MQTT-3.1.3-1, MQTT-3.1.3-10
 #[test]
 fn a_will_reaches_the_caller_whole() {
     let properties = vec![("b".into(), "1".into()), ("a".into(), "2".into())];
@@ -80,7 +80,7 @@ fn a_will_reaches_the_caller_whole() {
     assert!(sent.is_utf8_payload);
 }
 
-// MQTT-3.1.2-10
+// §3.1.2.5
 #[test]
 fn without_the_flag_there_is_no_will() {
     for version in ALL {
@@ -89,7 +89,7 @@ fn without_the_flag_there_is_no_will() {
     }
 }
 
-// MQTT-3.1.2-6
+// MQTT-3.1.2-12
 #[test]
 fn mqtt_3_has_wills_too() {
     for version in V3 {
@@ -203,6 +203,29 @@ fn bytes_behind_a_will_are_malformed() {
         bytes[1] += more as u8;
         let action = Client::new(Version::V5).send_raw(&bytes);
         assert_eq!(matches!(action, Action::Open(_)), accepted, "{action:?}");
+    }
+}
+
+// MQTT-3.1.2-9
+#[test]
+fn a_will_that_is_cut_short_is_malformed() {
+    let Connect::V5(connect) = connect_with(will_v5("gone")) else {
+        unreachable!("it is made so")
+    };
+    let whole = encode_v5(connect.into()).to_vec();
+    // The payload ends with a user name of 5 bytes and the length before it, "bye", "gone" and
+    // the will's empty properties.
+    for missing in [7, 10, 12, 16, 18, 19] {
+        let mut bytes = whole[..whole.len() - missing].to_vec();
+        bytes[1] -= missing as u8;
+        let flags = 9;
+        bytes[flags] &= !0x80;
+        let action = Client::new(Version::V5).send_raw(&bytes);
+        assert_eq!(
+            matches!(action, Action::Open(_)),
+            missing == 7,
+            "{action:?}"
+        );
     }
 }
 

@@ -162,7 +162,7 @@ impl Worker {
         let now_ms = self.now_ms;
         let options = Outgoing {
             qos,
-            retain: true, // MQTT-3.3.1-8
+            retain: true, // §3.3.1.3
             subscription_ids: ids,
         };
         let outcome = self.with_output(key, |session, out| {

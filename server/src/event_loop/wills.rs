@@ -46,7 +46,7 @@ impl Worker {
         }
     }
 
-    /// Publishes what is due, as if the clients had (MQTT-3.1.2-14). Answers whether there was any.
+    /// Publishes what is due, as if the clients had (MQTT-3.1.2-8). Answers whether there was any.
     pub(super) fn publish_wills(&mut self) -> bool {
         let due = std::mem::take(&mut self.due_wills);
         for will in &due {

@@ -91,6 +91,13 @@ fn filters_match_by_the_rules() {
     let rows = [
         ("literal levels are compared", "a/b", "a/b", true),
         ("case counts", "a/b", "a/B", false),
+        (
+            "a letter with its accent is not both in one",
+            "caf\u{e9}",
+            "cafe\u{301}",
+            false,
+        ),
+        ("a byte order mark counts", "a", "\u{feff}a", false),
         ("a name may not go on", "a", "a/b", false),
         ("a name may not end early", "a/b", "a", false),
         ("a closing slash is a level", "a", "a/", false),

@@ -19,7 +19,7 @@ fn push(queue: &mut Queue, message: u64) -> u16 {
     packet_id
 }
 
-// MQTT-2.2.1-2, MQTT-2.2.1-4
+// MQTT-2.2.1-4
 #[test]
 fn identifiers_go_round_and_leave_out_those_in_use() {
     let mut queue = Queue::default();

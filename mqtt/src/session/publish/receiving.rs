@@ -170,7 +170,7 @@ impl Session {
             Version::V31 | Version::V311 => u16::MAX,
         };
         if under_way + usize::from(self.unanswered_id.is_some()) >= usize::from(max) {
-            let code = DisconnectReasonCode::ReceiveMaximumExceeded; // MQTT-3.3.4-8
+            let code = DisconnectReasonCode::ReceiveMaximumExceeded; // MQTT-3.3.4-7
             return Err(Violation::new(code, "too many messages under way"));
         }
         let unanswered = Unanswered { packet_id, qos };

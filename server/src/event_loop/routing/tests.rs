@@ -103,6 +103,30 @@ fn the_copy_has_the_identifiers_of_all_its_subscriptions() {
     assert_eq!(details(&org, Some(session)).0, [7], "without No Local");
 }
 
+// MQTT-3.3.4-5
+#[test]
+fn the_copy_of_a_share_has_the_identifier_of_that_share() {
+    let org = Org::new("org");
+    let session = open(&org, 0, 1);
+    for (filter, identifier) in [("a/b", 7), ("$share/g/a/b", 8), ("$share/h/a/+", 9)] {
+        let filter = TopicFilter::parse(filter).unwrap();
+        let identifier = std::num::NonZeroU32::new(identifier);
+        org.subscribe(session, filter, 0, identifier, 100).unwrap();
+    }
+    let message = Message::new("a/b".into(), Bytes::new(), QoS::AtMostOnce);
+    let mut routes = Routes::default();
+    routes.find(&org, None, &message);
+    let all = routes.groups().flat_map(|(_, deliveries)| deliveries);
+    let mut found: Vec<Vec<u32>> = all
+        .map(|delivery| {
+            let ids = delivery.identifiers.iter().flat_map(|ids| ids.iter());
+            ids.map(|id| id.get()).collect()
+        })
+        .collect();
+    found.sort();
+    assert_eq!(found, [[7], [8], [9]]);
+}
+
 // MQTT-3.3.1-12, MQTT-3.3.1-13
 #[test]
 fn retain_is_kept_for_those_who_ask_for_it() {
@@ -130,7 +154,7 @@ fn no_local_keeps_a_message_from_its_publisher_unless_another_subscription_wants
     assert!(route().contains(&(0, 1, 0)));
 }
 
-// MQTT-4.8.2-4
+// MQTT-4.8.2-3
 #[test]
 fn each_group_gets_one_copy_beside_those_of_ordinary_subscriptions() {
     let org = Org::new("org");
