@@ -5,11 +5,12 @@ to have its server configured otherwise, and `KEYS` (the keys of all its organis
 """
 
 import contextlib
+import re
 
 import pytest
 
 from harness import KEY, OTHER_KEY, Mosquitto, Server, login
-from wire import RawClient
+from wire import RawClient, session_expiry
 
 LOG_TAIL_CHARS = 6000
 
@@ -45,6 +46,12 @@ def guests(request):
         yield Guests(request, stack)
 
 
+@pytest.fixture
+def here(request):
+    """A word of its own for each test: what is stored outlives a test, and others must not meet it."""
+    return re.sub(r"\W", "_", request.node.name)
+
+
 class Guests:
     """The clients of one test."""
 
@@ -65,6 +72,12 @@ class Guests:
         connack = client.login(client_id, user, password, **how)
         assert connack[1] == 0, f"CONNACK {connack[1]:#x}"
         return client
+
+    def device(self, client_id, name="alice", level=5, expiry=600, **how):
+        """As `raw_login`, of a client whose session is stored, for as long as version 3 is given
+        or for `expiry` seconds of version 5."""
+        props = how.pop("props", b"") + (session_expiry(expiry) if level == 5 else b"")
+        return self.raw_login(client_id, name, level=level, props=props, **{"clean": False} | how)
 
     def open(self, kind, broker, client_id, name, org=None):
         """A real client, connected and logged in."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 10, 11, 12, 13, 14
+PUBREC, PUBREL, PUBCOMP = 5, 6, 7
 
 # Properties of version 5, by their numbers.
 ASSIGNED_CLIENT_IDENTIFIER, SERVER_KEEP_ALIVE = 0x12, 0x13
@@ -34,6 +35,19 @@ class Packet:
     kind: int
     flags: int
     body: bytes
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a PUBLISH says; `packet_id` is 0 at QoS 0, `props` are the raw bytes of version 5."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    dup: bool
+    retain: bool
+    packet_id: int
+    props: bytes
 
 
 def var_int(number):
@@ -90,8 +104,9 @@ def connect(
     return packet(CONNECT, head + properties(level, props) + payload)
 
 
-def subscribe(packet_id, filters, qos=0, level=4):
-    listed = b"".join(string(each) + bytes([qos]) for each in filters)
+def subscribe(packet_id, filters, qos=0, level=4, options=0):
+    """`options` are the bits of version 5 besides the QoS (§3.8.3.1)."""
+    listed = b"".join(string(each) + bytes([qos | options]) for each in filters)
     return packet(SUBSCRIBE, struct.pack(">H", packet_id) + properties(level) + listed, 0x02)
 
 
@@ -100,14 +115,59 @@ def unsubscribe(packet_id, filters, level=4):
     return packet(UNSUBSCRIBE, struct.pack(">H", packet_id) + properties(level) + listed, 0x02)
 
 
-def publish(topic, payload, qos=0, packet_id=1, level=4):
+def publish(
+    topic, payload, qos=0, packet_id=1, level=4, retain=False, dup=False, props=b""
+):
     number = struct.pack(">H", packet_id) if qos else b""
-    return packet(PUBLISH, string(topic) + number + properties(level) + payload, qos << 1)
+    body = string(topic) + number + properties(level, props) + payload
+    return packet(PUBLISH, body, (8 if dup else 0) | qos << 1 | int(retain))
 
 
-def disconnect():
+def answer(kind, packet_id):
+    """PUBACK, PUBREC, PUBREL or PUBCOMP that say success."""
+    return packet(kind, struct.pack(">H", packet_id), 0x02 if kind == PUBREL else 0)
+
+
+def parse_message(packet, level):
+    """What is in a PUBLISH."""
+    (length,) = struct.unpack_from(">H", packet.body)
+    at, qos, packet_id = 2 + length, packet.flags >> 1 & 3, 0
+    if qos:
+        (packet_id,) = struct.unpack_from(">H", packet.body, at)
+        at += 2
+    props = b""
+    if level == 5:
+        width = packet.body[at]
+        assert width < 0x80, "one byte of length is enough for these tests"
+        props, at = packet.body[at + 1 : at + 1 + width], at + 1 + width
+    topic = packet.body[2 : 2 + length].decode()
+    dup, retain = bool(packet.flags & 8), bool(packet.flags & 1)
+    return Message(topic, packet.body[at:], qos, dup, retain, packet_id, props)
+
+
+def disconnect(reason=None, props=b""):
     """Version 5 allows it without a reason as well, and then without properties."""
-    return packet(DISCONNECT)
+    return packet(DISCONNECT, b"" if reason is None else bytes([reason]) + properties(5, props))
+
+
+def session_expiry(secs):
+    """The Session Expiry Interval among the properties of CONNECT and DISCONNECT."""
+    return b"\x11" + struct.pack(">I", secs)
+
+
+def receive_maximum(count):
+    """The Receive Maximum among the properties of CONNECT."""
+    return b"\x21" + struct.pack(">H", count)
+
+
+def will_delay(secs):
+    """The Will Delay Interval among the properties of a will."""
+    return b"\x18" + struct.pack(">I", secs)
+
+
+def message_expiry(secs):
+    """The Message Expiry Interval among the properties of PUBLISH and of a will."""
+    return b"\x02" + struct.pack(">I", secs)
 
 
 def user_property(name, value):
@@ -144,6 +204,7 @@ class RawClient:
     def __init__(self, port, timeout_secs=10):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_secs)
         self.level = 4
+        self.session_present = False
         self.connack_properties = {}
 
     @property
@@ -155,6 +216,7 @@ class RawClient:
         """Sends CONNECT and returns the CONNACK's body; fails if something else comes."""
         self.send_connect(client_id, user, password, level, **rest)
         connack = self.expect(CONNACK).body
+        self.session_present = connack[0] == 1
         if level == 5:
             self.connack_properties = parse_properties(connack[2:])
         return connack
@@ -164,8 +226,8 @@ class RawClient:
         self.level = level
         self.send(connect(client_id, user, password, level, **rest))
 
-    def subscribe(self, *filters, qos=0):
-        self.send(subscribe(1, filters, qos, self.level))
+    def subscribe(self, *filters, qos=0, options=0):
+        self.send(subscribe(1, filters, qos, self.level, options))
         return self.expect(SUBACK).body
 
     def unsubscribe(self, *filters):
@@ -177,8 +239,21 @@ class RawClient:
         self.send(packet(PINGREQ))
         self.expect(PINGRESP)
 
-    def publish(self, topic, payload, qos=0, packet_id=1):
-        self.send(publish(topic, payload, qos, packet_id, self.level))
+    def publish(self, topic, payload, qos=0, packet_id=1, **how):
+        self.send(publish(topic, payload, qos, packet_id, self.level, **how))
+
+    def hand_over(self, topic, payload, qos=1, packet_id=1, **how):
+        """Publishes, and waits until the server has taken it (PUBACK, PUBCOMP). Answers the
+        reason code."""
+        self.publish(topic, payload, qos, packet_id, **how)
+        if qos == 0:
+            return 0
+        taken = self.expect(PUBACK if qos == 1 else PUBREC).body
+        code = taken[2] if len(taken) > 2 else 0
+        if qos == 2 and code < 0x80:
+            self.send(answer(PUBREL, packet_id))
+            self.expect(PUBCOMP)
+        return code
 
     def send(self, data):
         self.socket.sendall(data)
@@ -208,6 +283,35 @@ class RawClient:
         if self.level == 5:
             at += 1 + answer.body[at]
         return answer.body[2 : 2 + length].decode(), answer.body[at:]
+
+    def next_message(self):
+        """The next packet, which must be a PUBLISH, taken apart; it is not acknowledged."""
+        return parse_message(self.expect(PUBLISH), self.level)
+
+    def take_messages(self, count):
+        """So many messages, each acknowledged to its end."""
+        taken, halfway = [], 0
+        while len(taken) < count or halfway:
+            try:
+                packet = self.read_packet()
+            except TimeoutError:
+                raise TimeoutError(f"no more after {len(taken)} of {count} messages") from None
+            assert packet is not None, f"closed after {len(taken)} of {count} messages"
+            if packet.kind == PUBREL:
+                halfway -= 1
+                self.send(answer(PUBCOMP, int.from_bytes(packet.body[:2], "big")))
+                continue
+            assert packet.kind == PUBLISH, packet
+            message = parse_message(packet, self.level)
+            taken.append(message)
+            if message.qos:
+                self.send(answer(PUBREC if message.qos == 2 else PUBACK, message.packet_id))
+                halfway += message.qos == 2
+        assert len(taken) == count, taken
+        return taken
+
+    def take_message(self):
+        return self.take_messages(1)[0]
 
     def expect(self, kind):
         """The next packet, which must be of this kind."""
