@@ -11,10 +11,12 @@
 //! - `key`, `query`, `name`, `time`, `cursor`: what comes in
 //! - `presence`, `listing`, `view`: who is online; `history`, `event`: what happened
 //! - `users`: ending sessions; `hooks`: webhooks; `problem`: errors; `health`: the rest
+//! - `fuzz`: what must hold for any bytes
 
 mod body;
 mod cursor;
 mod event;
+pub(crate) mod fuzz;
 mod health;
 mod history;
 mod hooks;

@@ -20,7 +20,7 @@
 //! - [`wills`]: what is published when a client goes without taking it back
 //! - [`websocket`]: MQTT inside WebSocket frames; [`secure`]: TLS of one connection;
 //!   [`proxy`]: whom a load balancer forwards
-//! - [`metrics`]: what is counted
+//! - [`metrics`]: what is counted; [`fuzz`]: what must hold for any bytes
 //! - [`listener`]: the doors: addresses, backlog, probes of silent peers
 
 mod actions;
@@ -28,6 +28,7 @@ mod arrivals;
 mod closing;
 mod connection;
 mod decoded;
+pub(crate) mod fuzz;
 mod inbound;
 mod keeping;
 mod listener;

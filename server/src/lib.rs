@@ -13,6 +13,7 @@
 //! - [`data_dir`]: what is kept between starts
 //! - [`api`]: the HTTP API
 //! - [`demo`]: a server with clients to look at; [`listen`]: a receiver of webhooks to look at
+//! - [`fuzzing`]: a way in for fuzzers, to what reads bytes from outside
 //! - [`metrics`], [`log`], [`signals`]: what the operator sees and says
 
 pub mod accounts;
@@ -26,6 +27,8 @@ pub mod data_dir;
 pub mod demo;
 pub mod event_loop;
 pub mod follower;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keeper;
 pub mod lifecycle;
 pub mod listen;

@@ -1,6 +1,6 @@
 //! Webhooks of the caller's organisation: how they do, what they refused, and what can be done.
 
-mod replay;
+pub(super) mod replay;
 mod rows;
 
 use std::sync::Arc;

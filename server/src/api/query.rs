@@ -73,7 +73,7 @@ pub(super) fn time(raw: &str, name: &'static str) -> Result<Option<u64>, Problem
     Ok(Some(ms))
 }
 
-fn row_count(text: &str, rows_max: usize) -> Result<usize, Problem> {
+pub(super) fn row_count(text: &str, rows_max: usize) -> Result<usize, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let rows = text
         .parse()

@@ -321,7 +321,7 @@ fn is_ahead(connection: &Connection, receive_max: u16) -> bool {
 
 /// Appends the payload of all data frames to `payload`, answers control frames, and keeps the bytes
 /// that are no whole header yet. Answers why the connection has to end, if it has to.
-fn take_frames(
+pub(super) fn take_frames(
     mut bytes: &[u8],
     fragmentation: &mut websocket::Fragmentation,
     pending: &mut Pending,

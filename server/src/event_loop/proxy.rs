@@ -12,11 +12,11 @@ use super::inbound::Flow;
 use super::worker::Worker;
 
 /// Most bytes of a header. The longest address and all that balancers add are a few hundred.
-const HEADER_BYTES_MAX: usize = 2048;
+pub(super) const HEADER_BYTES_MAX: usize = 2048;
 
 /// What the first bytes of a connection are.
 #[derive(Debug, PartialEq, Eq)]
-enum Header {
+pub(super) enum Header {
     /// More bytes are needed.
     Incomplete,
     /// A header of so many bytes, and whom it names. A balancer that speaks for itself (LOCAL,
@@ -26,7 +26,7 @@ enum Header {
     Wrong,
 }
 
-fn header(bytes: &[u8]) -> Header {
+pub(super) fn header(bytes: &[u8]) -> Header {
     let config = ParseConfig {
         include_tlvs: false,
         ..ParseConfig::default()

@@ -19,7 +19,7 @@ struct Body {
 /// Reads `{"ids": […]}` or `{"from": …, "to": …, "delivered": …}`.
 ///
 /// The error is what is wrong and where, as a sentence.
-pub(super) fn read(body: &[u8]) -> Result<Replay, String> {
+pub(in crate::api) fn read(body: &[u8]) -> Result<Replay, String> {
     let body: Body = serde_json::from_slice(body)
         .map_err(|error| format!("The body of the request cannot be read: {error}."))?;
     match body {
