@@ -11,7 +11,7 @@ mod publish;
 mod push;
 mod subscribe;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 use compact_str::CompactString;
@@ -74,7 +74,7 @@ pub struct Tally {
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
     /// New subscriptions that did not get all retained messages, because the connection ended
-    /// before.
+    /// before, or too many others of the session waited for theirs.
     pub retained_cut: u64,
 }
 
@@ -97,8 +97,9 @@ pub struct Book {
     is_urgent: bool,
     /// Whether the log cannot be written.
     is_failing: bool,
-    /// Retained messages under way to new subscriptions.
-    readings: VecDeque<Reading>,
+    /// Retained messages under way to new subscriptions, in the order of subscription; no session
+    /// is there with none.
+    readings: BTreeMap<StoredRef, VecDeque<Reading>>,
     tally: Tally,
 }
 
@@ -130,7 +131,7 @@ impl Book {
             refusals: Vec::new(),
             is_urgent: false,
             is_failing: false,
-            readings: VecDeque::new(),
+            readings: BTreeMap::new(),
             tally: Tally::default(),
         }
     }
@@ -352,10 +353,8 @@ impl Book {
             with_will,
             sent: u32::try_from(sent).unwrap_or(u32::MAX),
         });
-        let before = self.readings.len();
-        self.readings
-            .retain(|reading| reading.attachment.session != session);
-        self.tally.retained_cut += (before - self.readings.len()) as u64;
+        let cut = self.readings.remove(&session);
+        self.tally.retained_cut += cut.map_or(0, |readings| readings.len() as u64);
     }
 
     /// An organisation that is not there may have nothing.

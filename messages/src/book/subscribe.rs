@@ -13,6 +13,10 @@ use crate::kept::{RetainedQuery, RetainedRow};
 use crate::record::{Published, Record, Retain, Target};
 use crate::request::{RetainHandling, Subscribe, Unsubscribe, Wanted};
 
+/// Subscriptions of one session whose retained messages wait; those of further ones are not sent. Only
+/// a client that subscribes again and again and acknowledges nothing has so many.
+const SUBSCRIPTIONS_WAITING_MAX: usize = 1_024;
+
 /// Retained messages found at a time.
 const PIECE: usize = 64;
 
@@ -46,7 +50,17 @@ impl Book {
             results.push(result);
         }
         self.letters.push((Some(carrier), answer(results)));
-        self.readings.extend(readings);
+        self.wait_for_retained(attachment.session, readings);
+    }
+
+    fn wait_for_retained(&mut self, session: StoredRef, readings: Vec<Reading>) {
+        if readings.is_empty() {
+            return;
+        }
+        let waiting = self.readings.entry(session).or_default();
+        let room = SUBSCRIPTIONS_WAITING_MAX.saturating_sub(waiting.len());
+        self.tally.retained_cut += readings.len().saturating_sub(room) as u64;
+        waiting.extend(readings.into_iter().take(room));
     }
 
     fn subscribe_to(
@@ -94,32 +108,46 @@ impl Book {
     /// Sends on some retained messages to new subscriptions. Answers whether there is more to do
     /// at once.
     pub fn read_on(&mut self, now_ms: u64, bodies: &mut dyn BodySource) -> bool {
+        let waiting: Vec<StoredRef> = self.readings.keys().copied().collect();
         let mut has_more = false;
-        for _ in 0..self.readings.len() {
-            let Some(mut reading) = self.readings.pop_front() else {
-                break;
-            };
-            if !self.has_room(&reading) {
-                self.readings.push_back(reading);
-                continue;
-            }
-            let session = &self.state.sessions[&reading.attachment.session];
-            let mut rows = Vec::new();
-            let most = PIECE.min(self.limits.window - session.queue.len());
-            let is_unfinished = reading
-                .query
-                .next_piece(&session.kept, now_ms, most, &mut rows);
-            self.send_retained(&reading, rows, now_ms, bodies);
-            if is_unfinished {
-                has_more |= self.has_room(&reading);
-                self.readings.push_back(reading);
-            }
+        for session in waiting {
+            has_more |= self.read_piece(session, now_ms, bodies);
         }
         has_more
     }
 
-    fn has_room(&self, reading: &Reading) -> bool {
-        let session = self.state.sessions.get(&reading.attachment.session);
+    /// Sends the next piece to a session's first subscription that waits, and lets the next one
+    /// have its turn. Answers whether the session has room for more at once.
+    fn read_piece(&mut self, session: StoredRef, now_ms: u64, bodies: &mut dyn BodySource) -> bool {
+        let has_room = self.has_room(session);
+        let Some(mut reading) = has_room.then(|| self.next_reading(session)).flatten() else {
+            return false;
+        };
+        let found = &self.state.sessions[&session];
+        let mut rows = Vec::new();
+        let most = PIECE.min(self.limits.window - found.queue.len());
+        let is_unfinished = reading
+            .query
+            .next_piece(&found.kept, now_ms, most, &mut rows);
+        self.send_retained(&reading, rows, now_ms, bodies);
+        if is_unfinished {
+            let waiting = self.readings.entry(session).or_default();
+            waiting.push_back(reading);
+        }
+        self.readings.contains_key(&session) && self.has_room(session)
+    }
+
+    fn next_reading(&mut self, session: StoredRef) -> Option<Reading> {
+        let waiting = self.readings.get_mut(&session)?;
+        let reading = waiting.pop_front();
+        if waiting.is_empty() {
+            self.readings.remove(&session);
+        }
+        reading
+    }
+
+    fn has_room(&self, session: StoredRef) -> bool {
+        let session = self.state.sessions.get(&session);
         session.is_some_and(|session| session.queue.len() < self.limits.window) && !self.is_failing
     }
 

@@ -165,3 +165,18 @@ fn more_than_a_queue_holds_come_one_window_after_the_other() {
     }
     assert_eq!(count, 30);
 }
+
+#[test]
+fn a_client_that_subscribes_again_and_again_waits_for_no_more_than_a_bound() {
+    let mut house = House::new();
+    for n in 0..10 {
+        house.retain(&format!("t/{n}"), "1");
+    }
+    let attachment = house.attach("c").attachment.unwrap();
+    house.desk.take_tally();
+    for _ in 0..1_100 {
+        house.subscribe(attachment, "#", 1, RetainHandling::Always);
+    }
+    // The first one waits for the client's acknowledgements, too.
+    assert_eq!(house.desk.take_tally().retained_cut, 1_100 - 1_024);
+}

@@ -45,6 +45,7 @@ impl Marks {
     const GONE: u8 = 2;
     const PEER_KNOWN: u8 = 4;
     const OS_SHIFT: u8 = 3;
+    const MANY: u8 = 32;
 
     fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
@@ -55,7 +56,7 @@ impl Marks {
     }
 
     fn os(self) -> Option<Os> {
-        match self.0 >> Self::OS_SHIFT {
+        match self.0 >> Self::OS_SHIFT & 0b11 {
             1 => Some(Os::Ios),
             2 => Some(Os::Android),
             3 => Some(Os::Websocket),
@@ -112,6 +113,15 @@ impl Session {
 
     pub(crate) fn mark_stored(&mut self) {
         self.marks.set(Marks::STORED, true);
+    }
+
+    /// Whether its subscriptions are in [`State::many`].
+    pub(crate) fn has_many(&self) -> bool {
+        self.marks.has(Marks::MANY)
+    }
+
+    pub(crate) fn mark_many(&mut self) {
+        self.marks.set(Marks::MANY, true);
     }
 
     /// Whether its connection was found gone: its ending is under way.
@@ -198,7 +208,7 @@ pub(crate) struct Details {
 }
 
 /// A list of subscriptions: those to a filter, or the members of a group that shares one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum List {
     Filter(NodeId),
     Group(u32),
@@ -249,6 +259,9 @@ pub(crate) struct State {
     /// Groups that share filters; these have a trie of their own.
     pub(crate) shares: Shares,
     pub(crate) details: ChunkedSlab<Details>,
+    /// Finds the subscriptions of sessions that have many, by session and list. The others' lists are
+    /// short enough to be looked through.
+    pub(crate) many: SplitTable,
     pub(crate) next_serial: u64,
     /// Names come from clients: the seed keeps them from choosing their place in a table.
     pub(crate) seed: RandomState,

@@ -1,11 +1,16 @@
 //! Subscribing and unsubscribing a session.
 
+use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 
 use topics::{FilterTrie, TopicFilter};
 
 use super::{List, NONE, Options, Org, State, Subscription};
 use crate::id::SessionRef;
+
+/// Subscriptions of a session from which on they are found by a table: a client may name a thousand
+/// filters in a packet, and each must not cost a walk through a thousand subscriptions.
+const MANY: u16 = if cfg!(test) { 3 } else { 32 };
 
 /// Why a session could not subscribe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +39,7 @@ impl Org {
     ) -> Result<bool, SubscribeError> {
         let mut state = self.lock();
         let slot = state.slot_of(session).ok_or(SubscribeError::Ended)?;
-        if let Some((existing, _)) = state.find_subscription(slot, filter) {
+        if let Some(existing) = state.find_subscription(slot, filter) {
             state.replace(existing, options, identifier);
             return Ok(false);
         }
@@ -51,31 +56,66 @@ impl Org {
         let Some(slot) = state.slot_of(session) else {
             return false;
         };
-        let Some((existing, previous)) = state.find_subscription(slot, filter) else {
+        let Some(existing) = state.find_subscription(slot, filter) else {
             return false;
         };
-        state.take_from_session(slot, existing, previous);
+        state.take_from_session(slot, existing);
         state.take_from_list(existing);
         true
     }
 }
 
 impl State {
-    /// A session's subscription to a filter, and the one before it in the session's list.
-    fn find_subscription(&self, slot: u32, filter: TopicFilter<'_>) -> Option<(u32, u32)> {
+    /// A session's subscription to a filter.
+    fn find_subscription(&self, slot: u32, filter: TopicFilter<'_>) -> Option<u32> {
         let session = &self.sessions[slot];
         let list = match filter.share_group() {
             None => List::Filter(self.filters.get(filter)?),
             Some(name) => List::Group(self.shares.find(filter, name, session.is_stored())?),
         };
-        let mut previous = NONE;
-        for (found, subscription) in self.subscriptions_of(session) {
-            if self.details_of(subscription).0 == list {
-                return Some((found, previous));
-            }
-            previous = found;
+        if session.has_many() {
+            let hash = self.seed.hash_one((slot, list));
+            return self.many.find(hash, |found| {
+                let subscription = &self.subscriptions[found];
+                subscription.session == slot && self.details_of(subscription).0 == list
+            });
         }
-        None
+        self.subscriptions_of(session)
+            .find(|(_, subscription)| self.details_of(subscription).0 == list)
+            .map(|(found, _)| found)
+    }
+
+    fn hash_of(&self, subscription: u32) -> u64 {
+        let subscription = &self.subscriptions[subscription];
+        let list = self.details_of(subscription).0;
+        self.seed.hash_one((subscription.session, list))
+    }
+
+    /// Enters a new subscription into the table, or all of its session's if they have become many.
+    fn enter_into_many(&mut self, session_slot: u32, added: u32) {
+        let session = &self.sessions[session_slot];
+        let entered: Vec<u32> = match session.has_many() {
+            true => vec![added],
+            false if session.subscription_count < MANY => return,
+            false => self
+                .subscriptions_of(session)
+                .map(|found| found.0)
+                .collect(),
+        };
+        self.sessions[session_slot].mark_many();
+        let mut many = std::mem::take(&mut self.many);
+        for subscription in entered {
+            many.insert(self.hash_of(subscription), subscription, |each| {
+                self.hash_of(each)
+            });
+        }
+        self.many = many;
+    }
+
+    fn take_from_many(&mut self, session_slot: u32, taken: u32) {
+        if self.sessions[session_slot].has_many() {
+            self.many.remove(self.hash_of(taken), |each| each == taken);
+        }
     }
 
     fn replace(&mut self, slot: u32, options: u8, identifier: Option<NonZeroU32>) {
@@ -118,6 +158,7 @@ impl State {
         } else {
             self.subscriptions[last].next_of_session = added;
         }
+        self.enter_into_many(session_slot, added);
     }
 
     pub(super) fn remove_subscriptions_of(&mut self, session_slot: u32) {
@@ -125,11 +166,16 @@ impl State {
         while next != NONE {
             let slot = next;
             next = self.subscriptions[slot].next_of_session;
+            self.take_from_many(session_slot, slot);
             self.take_from_list(slot);
         }
     }
 
-    fn take_from_session(&mut self, session_slot: u32, taken: u32, previous: u32) {
+    fn take_from_session(&mut self, session_slot: u32, taken: u32) {
+        self.take_from_many(session_slot, taken);
+        let before = self.subscriptions_of(&self.sessions[session_slot]);
+        let before = before.take_while(|(found, _)| *found != taken).last();
+        let previous = before.map_or(NONE, |(found, _)| found);
         let next = self.subscriptions[taken].next_of_session;
         let session = &mut self.sessions[session_slot];
         session.subscription_count -= 1;

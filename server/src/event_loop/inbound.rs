@@ -53,11 +53,13 @@ impl Worker {
 
     /// Answers whether there may be more to read.
     fn read_once(&mut self, key: usize, buffer: &mut [u8], to_the_end: bool) -> bool {
-        let receive_max = self.house.shared.limits.receive_max;
+        if self.is_ahead(key) || !self.takes_answers(key) {
+            return false;
+        }
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        if connection.phase == Phase::Opening || is_ahead(connection, receive_max) {
+        if connection.phase == Phase::Opening {
             return false;
         }
         let read = connection.socket.read(buffer);
@@ -146,11 +148,38 @@ impl Worker {
         self.linger_silently(key);
     }
 
-    /// Whether a client has sent more than is answered: see [`is_ahead`].
+    /// Whether a client has sent more that waits for the disk than it may have under way: then no
+    /// more is read until it is answered.
+    ///
+    /// A client of MQTT 5 knows our Receive Maximum, and is told if it does not keep to it; so it is
+    /// held only for what does not count against that: messages repeated, and subscriptions.
     pub(super) fn is_ahead(&self, key: usize) -> bool {
-        let receive_max = self.house.shared.limits.receive_max;
-        let connection = self.connections.get(key);
-        connection.is_some_and(|found| is_ahead(found, receive_max))
+        let most = usize::from(self.house.shared.limits.receive_max.max(1));
+        let Some(connection) = self.connections.get(key) else {
+            return false;
+        };
+        let is_v5 = connection.session.version() == Some(mqtt::Version::V5);
+        let unanswered = connection.session.unanswered();
+        let stored = self.stored.get(&(key as u32));
+        unanswered >= most + usize::from(is_v5)
+            || stored.is_some_and(|stored| stored.unanswered() >= most)
+    }
+
+    /// Whether a client takes what it asks for. If not, nothing more is read from it until the socket
+    /// has room: it asks and asks, and reads no answer.
+    fn takes_answers(&mut self, key: usize) -> bool {
+        let most = self.house.shared.settings.outbound_bytes_max;
+        let is_full = |found: &Connection| found.unsent() >= most && found.phase == Phase::Open;
+        if !self.connections.get(key).is_some_and(is_full) {
+            return true;
+        }
+        // The batch itself may have filled the buffer.
+        self.flush(key);
+        let takes = !self.connections.get(key).is_some_and(is_full);
+        if !takes {
+            self.house.shared.metrics.reads_held.inc();
+        }
+        takes
     }
 
     fn receive(&mut self, key: usize, bytes: &[u8]) -> Flow {
@@ -309,14 +338,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// Whether the answers to a client's messages wait for the disk and no more of them may be read.
-/// MQTT 5 clients keep within our Receive Maximum; earlier ones do not know it, so they are held.
-fn is_ahead(connection: &Connection, receive_max: u16) -> bool {
-    let session = &connection.session;
-    session.unanswered() >= usize::from(receive_max.max(1))
-        && session.version() != Some(mqtt::Version::V5)
 }
 
 /// Appends the payload of all data frames to `payload`, answers control frames, and keeps the bytes

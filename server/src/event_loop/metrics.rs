@@ -30,6 +30,8 @@ pub struct MqttMetrics {
     pub wills_published: Counter,
     /// Application messages sent, or queued to be sent, to subscribers.
     pub messages_delivered: Counter,
+    /// Times that nothing was read from a client because it took no answers.
+    pub reads_held: Counter,
     /// Application messages not delivered to a subscriber, by reason.
     pub messages_dropped: Family<ReasonLabel, Counter>,
 }
@@ -115,6 +117,11 @@ impl MqttMetrics {
                 "wills_published",
                 "Wills published",
                 &metrics.wills_published,
+            ),
+            (
+                "reads_held",
+                "Times that nothing was read from a client that took no answers",
+                &metrics.reads_held,
             ),
             (
                 "messages_delivered",

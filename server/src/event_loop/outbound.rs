@@ -108,7 +108,13 @@ impl Worker {
             None => write_pending(connection),
         };
         match written {
-            Written::All => self.after_all_written(key),
+            Written::All => {
+                if connection.waits_to_write {
+                    // Nothing may have been read from it while it took nothing.
+                    self.unread.push(key as u32);
+                }
+                self.after_all_written(key);
+            }
             Written::Partly => self.watch_for_room(key, true),
             Written::Failed => self.close(key, EndReason::ConnectionLost),
         }

@@ -44,6 +44,13 @@ pub(super) struct Stored {
     pub(super) unsubscribing: VecDeque<mqtt::UnsubscribeRequest>,
 }
 
+impl Stored {
+    /// SUBSCRIBE and UNSUBSCRIBE that wait for the disk.
+    pub(super) fn unanswered(&self) -> usize {
+        self.subscribing.len() + self.unsubscribing.len()
+    }
+}
+
 /// What a CONNECT says about the session.
 struct Wish {
     org: CompactString,

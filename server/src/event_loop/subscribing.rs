@@ -97,7 +97,7 @@ impl Worker {
             if let Some(stored) = self.stored.get_mut(&(key as u32)) {
                 stored.subscribing.push_back(request);
             }
-            return Flow::Open;
+            return self.flow_of(key);
         }
         for entry in &mut request.entries {
             entry.verdict = entry.verdict.and(Err(SubscribeFailure::QuotaExceeded));
@@ -116,6 +116,7 @@ impl Worker {
         let Some((org, session)) = self.online(key) else {
             return;
         };
+        let was_ahead = self.is_ahead(key);
         let Some(stored) = self.stored.get_mut(&(key as u32)) else {
             return;
         };
@@ -142,6 +143,9 @@ impl Worker {
             });
         }
         self.with_output(key, |session, out| session.subscribed(&request, out));
+        if was_ahead {
+            self.resume(key);
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, key: usize, request: UnsubscribeRequest) -> Flow {
@@ -189,7 +193,14 @@ impl Worker {
         if let Some(stored) = self.stored.get_mut(&(key as u32)) {
             stored.unsubscribing.push_back(request);
         }
-        Flow::Open
+        self.flow_of(key)
+    }
+
+    fn flow_of(&self, key: usize) -> Flow {
+        match self.is_ahead(key) {
+            true => Flow::Held,
+            false => Flow::Open,
+        }
     }
 
     /// The subscriptions of a stored session are gone for good.
@@ -197,6 +208,7 @@ impl Worker {
         let Some((org, session)) = self.online(key) else {
             return;
         };
+        let was_ahead = self.is_ahead(key);
         let Some(stored) = self.stored.get_mut(&(key as u32)) else {
             return;
         };
@@ -219,6 +231,9 @@ impl Worker {
         self.with_output(key, |session, out| {
             session.unsubscribed(request.packet_id, &results, out);
         });
+        if was_ahead {
+            self.resume(key);
+        }
     }
 
     pub(super) fn subscriptions_max(&self, key: usize) -> u16 {

@@ -12,7 +12,7 @@ use messages::Request;
 pub struct QueueLimits {
     /// Requests.
     pub requests_max: usize,
-    /// Bytes of the messages in them.
+    /// Bytes of the messages and topic filters in them.
     pub bytes_max: usize,
 }
 
@@ -125,6 +125,13 @@ fn bytes_of(request: &Request) -> usize {
             .will
             .as_ref()
             .map_or(0, |will| will.message.body.len()),
+        Request::Subscribe(subscribe) => {
+            let filters = subscribe.wanted.iter();
+            filters.map(|wanted| wanted.filter.len()).sum()
+        }
+        Request::Unsubscribe(unsubscribe) => {
+            unsubscribe.filters.iter().map(|text| text.len()).sum()
+        }
         _ => 0,
     }
 }
