@@ -195,6 +195,16 @@ def test_a_will_is_retained_if_it_says_so(guests, level):
     retain(guests.raw_login("publisher", "bob"), "gone/for-good", b"")
 
 
+# MQTT-3.1.2-8
+def test_the_end_of_a_session_that_is_not_stored_ends_the_delay_of_its_will(guests):
+    listener = guests.raw_login("listener", "alice")
+    listener.subscribe("gone/+")
+    delay = b"\x18" + struct.pack(">I", 3600)
+    will = Will("gone/bob", b"bye", qos=1, props=delay)
+    guests.raw_login("client", "bob", level=5, will=will).close()
+    assert listener.read_message() == ("gone/bob", b"bye")
+
+
 # --- subscriptions ---
 
 

@@ -76,6 +76,25 @@ fn a_takeover_sends_a_will_without_delay_and_no_other() {
     }
 }
 
+// MQTT-3.1.2-8, §3.1.3.2.2: a clean start ends the session before.
+#[test]
+fn a_clean_start_ends_the_delay() {
+    for is_away in [true, false] {
+        let mut house = House::new();
+        let id = attach(&mut house, 10);
+        if is_away {
+            assert_eq!(wills(&house.detach(id, true)), []);
+        }
+        let wish = Attach {
+            clean_start: true,
+            ..house.wish("w", HOUR)
+        };
+        let letters = house.ask(crate::Request::Attach(Box::new(wish)));
+        assert_eq!(wills(&letters), [(id, "will".to_owned())], "{is_away}");
+        assert_eq!(wills(&house.pass(20_000)), []);
+    }
+}
+
 // MQTT-3.1.2-8, §3.1.3.2.2
 #[test]
 fn the_end_of_the_session_ends_the_delay() {
