@@ -301,6 +301,12 @@ impl Book {
         (self.state.bodies.len(), self.state.bodies.bytes_in_memory())
     }
 
+    /// As in [`Limits`].
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> usize {
+        self.limits.memory_bytes_max
+    }
+
     // === what all requests need ===
 
     fn write(&mut self, record: Record) {

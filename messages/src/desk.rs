@@ -2,7 +2,7 @@
 //! and reads no clock.
 //!
 //! A turn takes all requests that have come, commits what they came to with one sync, and lets the
-//! answers out. SQLite follows in batches; the log is kept from where SQLite is certain to be after
+//! answers out. SQLite follows in batches, which another thread may write meanwhile; the log is kept from where SQLite is certain to be after
 //! a loss of power.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::book::{Book, Limits, Quota, Tally};
 use crate::kept::Directory;
 use crate::record::Record;
 use crate::request::Request;
-use crate::store::Store;
+use crate::store::{Batch, Done, Outcome, Store, Task, What, Writer};
 
 /// Records that nobody waits for are committed after this time at the latest, milliseconds.
 const LAZY_MS: u64 = 50;
@@ -27,6 +27,9 @@ const FLUSH_RECORDS: u64 = 4_096;
 
 /// when so many bytes of messages wait in memory.
 const FLUSH_BYTES: usize = 4 << 20;
+
+/// With a flush under way and so many records after it, the writer is waited for.
+const BEHIND_RECORDS_MAX: u64 = 16_384;
 
 /// After a failure, SQLite and the log are left alone for this time, milliseconds.
 const RETRY_MS: u64 = 1_000;
@@ -69,6 +72,12 @@ pub struct Desk {
     book: Book,
     log: RecordLog<Record>,
     store: Store,
+    /// None while another thread has it.
+    writer: Option<Writer>,
+    /// What it is to do there.
+    task: Option<Task>,
+    /// Whether a task is under way, taken or not.
+    is_writing: bool,
     /// The log takes nothing: for tests.
     #[cfg(test)]
     is_broken: bool,
@@ -111,7 +120,7 @@ impl Desk {
                 "cut an unacknowledged end of the log of messages"
             );
         }
-        let (store, mut state, flushed) = Store::open(&dir.join("messages.sqlite"))?;
+        let (store, writer, mut state, flushed) = Store::open(&dir.join("messages.sqlite"))?;
         let (mut reader, mut next) = (log.reader(), Position(flushed));
         loop {
             let mut records = Vec::new();
@@ -128,14 +137,23 @@ impl Desk {
         state.leave_alone_but(&ids);
         let mut book = Book::new(state, settings.limits, orgs, next.0);
         book.start(now_ms);
-        Ok(Self::new(book, log, store, flushed, now_ms))
+        Ok(Self::new(book, log, (store, writer), flushed, now_ms))
     }
 
-    fn new(book: Book, log: RecordLog<Record>, store: Store, flushed: u64, now_ms: u64) -> Self {
+    fn new(
+        book: Book,
+        log: RecordLog<Record>,
+        (store, writer): (Store, Writer),
+        flushed: u64,
+        now_ms: u64,
+    ) -> Self {
         Self {
             book,
             log,
             store,
+            writer: Some(writer),
+            task: None,
+            is_writing: false,
             #[cfg(test)]
             is_broken: false,
             flushed,
@@ -165,6 +183,49 @@ impl Desk {
             return;
         }
         self.book.handle(request, now_ms, &mut self.store);
+    }
+
+    /// Takes the writer of SQLite's file away, so that another thread can do what
+    /// [`take_task`](Self::take_task) says; until then it is done in [`turn`](Self::turn) and
+    /// [`care`](Self::care). To be brought back before [`finish`](Self::finish).
+    pub fn take_writer(&mut self) -> Option<Writer> {
+        self.writer.take()
+    }
+
+    /// Brings the writer back: all that it was given must be [`done`](Self::done). What was not
+    /// taken is done now.
+    pub fn bring_writer(&mut self, mut writer: Writer, now_ms: u64) {
+        let done = self.task.take().map(|task| writer.run(task));
+        self.writer = Some(writer);
+        if let Some(done) = done {
+            self.done(done, now_ms);
+        }
+    }
+
+    /// What the writer is to do next, if it is away; one thing at a time.
+    pub fn take_task(&mut self) -> Option<Task> {
+        self.task.take()
+    }
+
+    /// Whether the writer is so far behind that nothing new should be taken before it is done.
+    #[must_use]
+    pub fn is_far_behind(&self) -> bool {
+        let behind = self.log.committed().0 - self.flushed;
+        let bytes_max = self.book.memory_bytes_max() / 2;
+        self.is_writing && (behind >= BEHIND_RECORDS_MAX || self.book.waiting().1 >= bytes_max)
+    }
+
+    /// Hears what became of a task.
+    pub fn done(&mut self, done: Done, now_ms: u64) {
+        self.is_writing = false;
+        match done.0 {
+            Outcome::Flush {
+                batch,
+                result,
+                log_bytes,
+            } => self.flush_done(*batch, result, log_bytes, now_ms),
+            Outcome::Settle(result) => self.settle_done(result),
+        }
     }
 
     /// To be called when a request of this kind is put where it waits for
@@ -210,13 +271,15 @@ impl Desk {
         let retry = |since_ms: u64| since_ms + RETRY_MS;
         let times = [
             self.failed_ms.map(retry),
-            self.flush_failed_ms.map(retry),
+            self.flush_failed_ms.filter(|_| !self.is_writing).map(retry),
             self.book.next_deadline_ms(),
             // A failure has its own time.
             self.waiting_since_ms
                 .filter(|_| self.failed_ms.is_none())
                 .map(|since_ms| since_ms + LAZY_MS),
-            (self.flushed < self.log.committed().0 && self.flush_failed_ms.is_none())
+            (self.flushed < self.log.committed().0
+                && self.flush_failed_ms.is_none()
+                && !self.is_writing)
                 .then(|| self.flushed_ms + FLUSH_MS),
         ];
         let next = times.into_iter().flatten().min();
@@ -228,7 +291,7 @@ impl Desk {
         self.waiting_since_ms = Some(0);
         let letters = self.turn(now_ms);
         self.flush(now_ms);
-        self.settle_and_forget();
+        self.settle(now_ms);
         letters
     }
 
@@ -293,6 +356,9 @@ impl Desk {
     }
 
     fn is_flush_due(&self, now_ms: u64) -> bool {
+        if self.is_writing {
+            return false;
+        }
         if let Some(since_ms) = self.flush_failed_ms {
             return now_ms >= since_ms.saturating_add(RETRY_MS);
         }
@@ -310,19 +376,49 @@ impl Desk {
         if !is_ready {
             return;
         }
-        let position = self.log.committed().0;
         self.flushed_ms = now_ms;
-        match self.store.flush(&mut self.book.state, position) {
+        let batch = Batch::gather(&mut self.book.state, self.log.committed().0);
+        self.write(What::Flush(Box::new(batch)), now_ms);
+    }
+
+    /// Makes certain what SQLite has, and removes the segments of the log that it covers.
+    fn settle(&mut self, now_ms: u64) {
+        self.write(What::Settle, now_ms);
+    }
+
+    /// Has the writer do it: at once, if it is here.
+    fn write(&mut self, what: What, now_ms: u64) {
+        self.is_writing = true;
+        let task = Task(what);
+        match &mut self.writer {
+            Some(writer) => {
+                let done = writer.run(task);
+                self.done(done, now_ms);
+            }
+            None => self.task = Some(task),
+        }
+    }
+
+    fn flush_done(
+        &mut self,
+        batch: Batch,
+        result: rusqlite::Result<()>,
+        log_bytes: u64,
+        now_ms: u64,
+    ) {
+        match result {
             Ok(()) => {
-                self.flushed = position;
+                self.flushed = batch.position();
+                batch.settle(&mut self.book.state);
                 if self.flush_failed_ms.take().is_some() {
                     tracing::warn!("messages.sqlite can be written again");
                 }
-                if self.store.log_bytes() > WAL_BYTES_MAX {
-                    self.settle_and_forget();
+                if log_bytes > WAL_BYTES_MAX {
+                    self.settle(now_ms);
                 }
             }
             Err(error) => {
+                batch.give_back(&mut self.book.state);
                 if self.flush_failed_ms.replace(now_ms).is_none() {
                     tracing::error!(%error, "cannot write messages.sqlite, trying again");
                 }
@@ -330,9 +426,8 @@ impl Desk {
         }
     }
 
-    /// Makes certain what SQLite has, and removes the segments of the log that it covers.
-    fn settle_and_forget(&mut self) {
-        if let Err(error) = self.store.settle() {
+    fn settle_done(&mut self, result: rusqlite::Result<()>) {
+        if let Err(error) = result {
             tracing::warn!(%error, "cannot shorten the write-ahead log of messages.sqlite");
             return;
         }
@@ -359,17 +454,17 @@ impl Desk {
         }
     }
 
-    /// For tests that look into the tables.
+    /// For tests in which the disk is full.
     #[cfg(test)]
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    pub(crate) fn writer(&self) -> &Writer {
+        self.writer.as_ref().expect("it is here")
     }
 
     /// Looks after the files, and after what has expired: to be called every few seconds.
     pub fn care(&mut self, now_ms: u64) {
         self.book.purge(now_ms);
-        if self.settled < self.flushed {
-            self.settle_and_forget();
+        if self.settled < self.flushed && !self.is_writing {
+            self.settle(now_ms);
         }
     }
 }

@@ -39,6 +39,7 @@ pub use record::{NEVER, Retain, Subscription};
 pub use request::{
     Attach, Detach, Publish, ReplyTo, Request, RetainHandling, Subscribe, To, Unsubscribe, Wanted,
 };
+pub use store::{Done, Task, Writer};
 
 #[cfg(test)]
 mod tests;

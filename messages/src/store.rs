@@ -4,10 +4,12 @@
 //! They follow the log and are never asked for the truth, except for what is in no memory any more:
 //! bodies of messages that wait. A start reads them and folds what the log has after them.
 
+mod batch;
 mod flush;
 mod load;
+mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
@@ -15,6 +17,10 @@ use views::schema::Schema;
 
 use crate::book::BodySource;
 use crate::state::State;
+
+pub(crate) use batch::Batch;
+pub use writer::{Done, Task, Writer};
+pub(crate) use writer::{Outcome, What};
 
 const TABLES: &str = "\
     CREATE TABLE progress (position INTEGER NOT NULL, next_session INTEGER NOT NULL) STRICT;
@@ -45,49 +51,20 @@ const TABLES: &str = "\
         session INTEGER NOT NULL, attachment INTEGER NOT NULL, org TEXT NOT NULL,
         will BLOB NOT NULL, PRIMARY KEY (session, attachment)) STRICT, WITHOUT ROWID;";
 
-/// The file and its only writer.
+/// What is read from the file.
 #[derive(Debug)]
 pub(crate) struct Store {
-    path: PathBuf,
     connection: Connection,
 }
 
 impl Store {
     /// Opens the file, or creates it, and reads what it says and how far it has followed the log.
-    pub(crate) fn open(path: &Path) -> Result<(Self, State, u64), views::OpenError> {
-        let connection = schema().open(path)?;
-        let (state, position) =
-            load::load(&connection).map_err(|source| schema().explain(path, source))?;
-        let path = path.to_owned();
-        Ok((Self { path, connection }, state, position))
-    }
-
-    /// Writes what has changed, in one transaction with the position up to which that is; drops
-    /// the bodies that are on the disk from then on.
-    ///
-    /// Nothing is changed when it fails.
-    pub(crate) fn flush(&mut self, state: &mut State, position: u64) -> rusqlite::Result<()> {
-        flush::flush(&self.connection, state, position)
-    }
-
-    /// Copies the write-ahead log into the file and syncs both: from now on a loss of power takes
-    /// nothing of what was flushed.
-    pub(crate) fn settle(&self) -> rusqlite::Result<()> {
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
-    }
-
-    /// The length of the write-ahead log, bytes.
-    pub(crate) fn log_bytes(&self) -> u64 {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push("-wal");
-        std::fs::metadata(PathBuf::from(name)).map_or(0, |log| log.len())
-    }
-
-    /// For tests that need the disk to be full.
-    #[cfg(test)]
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
+    pub(crate) fn open(path: &Path) -> Result<(Self, Writer, State, u64), views::OpenError> {
+        let writer = Writer::open(path)?;
+        let explain = |source| schema().explain(path, source);
+        let (state, position) = load::load(writer.connection()).map_err(explain)?;
+        let connection = views::schema::open_read_only(path).map_err(explain)?;
+        Ok((Self { connection }, writer, state, position))
     }
 }
 

@@ -24,12 +24,16 @@
 //! end something always pass, since each follows from one that was let in. If the log cannot be
 //! written, see [`messages::book`].
 //!
-//! - `requests`: the queue; `metrics`: what is counted; `settings`: from the configuration to an open
+//! SQLite follows on a thread of its own. If it is so far behind that half of
+//! `sessions.memory_bytes_max` or 16,384 records wait for it, the keeper waits too.
+//!
+//! - `requests`: the queue; `writer`: SQLite's thread; `metrics`: what is counted; `settings`: from the configuration to an open
 //!   keeper
 
 mod metrics;
 mod requests;
 mod settings;
+mod writer;
 
 use std::collections::VecDeque;
 use std::io;
@@ -42,6 +46,7 @@ use messages::{Desk, Directory, Letter, Request};
 use crate::clock::SteadyClock;
 use crate::lifecycle::Failing;
 use requests::{Queue, Waited};
+use writer::WriterThread;
 
 pub use metrics::KeeperMetrics;
 pub use requests::{Busy, QueueLimits};
@@ -131,9 +136,15 @@ impl Prepared {
     ///
     /// # Errors
     /// If the operating system gives none.
-    pub fn start(self, mail: Box<dyn Mail>) -> io::Result<KeeperThread> {
+    pub fn start(mut self, mail: Box<dyn Mail>) -> io::Result<KeeperThread> {
         let queue = Arc::clone(&self.keeper.queue);
+        let writer = self.desk.take_writer();
+        let start = |writer| {
+            let metrics = self.keeper.metrics.clone();
+            WriterThread::start(writer, Arc::clone(&queue), metrics)
+        };
         let mut work = Work {
+            writer: writer.map(start).transpose()?,
             desk: self.desk,
             keeper: self.keeper,
             mail,
@@ -160,6 +171,7 @@ impl KeeperThread {
 
 struct Work {
     desk: Desk,
+    writer: Option<WriterThread>,
     keeper: Keeper,
     mail: Box<dyn Mail>,
     clock: SteadyClock,
@@ -173,6 +185,7 @@ impl Work {
             let wait = Duration::from_millis(self.desk.wait_ms(self.clock.now_ms()));
             let waited = self.keeper.queue.take(&mut requests, wait.min(CARE_EVERY));
             let now_ms = self.clock.now_ms();
+            self.hear_writer(now_ms);
             for request in requests.drain(..) {
                 self.desk.handle(request, now_ms);
             }
@@ -192,9 +205,45 @@ impl Work {
                 self.cared_at = Instant::now();
                 self.desk.care(now_ms);
             }
+            self.tell_writer();
         }
+        self.bring_writer();
         let letters = self.desk.finish(self.clock.now_ms());
         self.tell(letters);
+    }
+
+    /// Waits for it if it is far behind.
+    fn hear_writer(&mut self, now_ms: u64) {
+        while let Some(writer) = &self.writer {
+            let done = match self.desk.is_far_behind() {
+                true => writer.wait(),
+                false => writer.done(),
+            };
+            let Some(done) = done else { break };
+            self.desk.done(done, now_ms);
+            self.tell_writer();
+        }
+    }
+
+    fn tell_writer(&mut self) {
+        if let Some(writer) = &self.writer
+            && let Some(task) = self.desk.take_task()
+        {
+            writer.give(task);
+        }
+    }
+
+    fn bring_writer(&mut self) {
+        let Some((writer, done)) = self.writer.take().map(WriterThread::finish) else {
+            return;
+        };
+        let now_ms = self.clock.now_ms();
+        for done in done {
+            self.desk.done(done, now_ms);
+        }
+        if let Some(writer) = writer {
+            self.desk.bring_writer(writer, now_ms);
+        }
     }
 
     fn tell(&mut self, letters: Vec<Letter>) {

@@ -132,11 +132,13 @@ impl Queue {
         self.entries.get(self.index_of(message)?)
     }
 
-    /// SQLite has the entry of a message.
-    pub(crate) fn flushed(&mut self, message: u64) {
-        if let Some(index) = self.index_of(message) {
-            self.entries[index].is_on_disk = true;
-        }
+    /// SQLite has the entry of a message. Answers whether it is still here.
+    pub(crate) fn flushed(&mut self, message: u64) -> bool {
+        let Some(index) = self.index_of(message) else {
+            return false;
+        };
+        self.entries[index].is_on_disk = true;
+        true
     }
 
     /// Entries stand in the order of their messages.

@@ -75,11 +75,13 @@ impl Bodies {
         self.by_number.remove(&number);
     }
 
-    /// SQLite has it: its bytes go.
-    pub(crate) fn flushed(&mut self, number: u64) {
-        if let Some(body) = self.by_number.get_mut(&number) {
-            body.is_on_disk = true;
-            self.bytes_in_memory -= body.bytes.take().map_or(0, |bytes| bytes.len());
-        }
+    /// SQLite has it: its bytes go. Answers whether anybody still needs it.
+    pub(crate) fn flushed(&mut self, number: u64) -> bool {
+        let Some(body) = self.by_number.get_mut(&number) else {
+            return false;
+        };
+        body.is_on_disk = true;
+        self.bytes_in_memory -= body.bytes.take().map_or(0, |bytes| bytes.len());
+        true
     }
 }

@@ -29,7 +29,21 @@ impl Dirty {
         self.sessions.insert(session);
     }
 
-    pub(super) fn ended(&mut self, session: StoredRef, is_on_disk: bool) {
+    /// Adds what a failed flush has left.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sessions.extend(other.sessions);
+        self.ended.extend(other.ended);
+        self.subscriptions.extend(other.subscriptions);
+        self.entries.extend(other.entries);
+        self.entries_gone.extend(other.entries_gone);
+        self.received.extend(other.received);
+        self.messages.extend(other.messages);
+        self.messages_gone.extend(other.messages_gone);
+        self.retained.extend(other.retained);
+        self.wills.extend(other.wills);
+    }
+
+    pub(crate) fn ended(&mut self, session: StoredRef, is_on_disk: bool) {
         self.sessions.remove(&session);
         if is_on_disk {
             self.ended.push(session);
@@ -46,7 +60,7 @@ impl Dirty {
         self.sessions.insert(session);
     }
 
-    pub(super) fn entry_gone(&mut self, session: StoredRef, message: u64) {
+    pub(crate) fn entry_gone(&mut self, session: StoredRef, message: u64) {
         self.entries_gone.push((session, message));
     }
 
@@ -58,7 +72,7 @@ impl Dirty {
         self.messages.push(number);
     }
 
-    pub(super) fn message_gone(&mut self, number: u64) {
+    pub(crate) fn message_gone(&mut self, number: u64) {
         self.messages_gone.push(number);
     }
 

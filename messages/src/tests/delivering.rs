@@ -216,7 +216,7 @@ fn what_is_acknowledged_before_a_flush_never_touches_sqlite() {
     house.pass(1_000);
     let rows: i64 = house
         .desk
-        .store()
+        .writer()
         .connection()
         .query_row("SELECT count(*) FROM messages", (), |row| row.get(0))
         .unwrap();

@@ -63,18 +63,6 @@ fn a_kill_while_the_log_fails_takes_only_what_was_not_answered() {
     assert_eq!(short(&house.attach("c").window), ["1 m1"]);
 }
 
-/// Lets SQLite have no page more.
-fn fill(house: &House, is_full: bool) {
-    let connection = house.desk.store().connection();
-    let pages: i64 = connection
-        .pragma_query_value(None, "page_count", |row| row.get(0))
-        .unwrap();
-    let most = if is_full { pages } else { 1 << 30 };
-    connection
-        .pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))
-        .unwrap();
-}
-
 #[test]
 fn when_sqlite_is_full_the_log_goes_on_until_memory_is_full() {
     let limits = Limits {
@@ -84,7 +72,7 @@ fn when_sqlite_is_full_the_log_goes_on_until_memory_is_full() {
     let mut house = House::with(limits, WIDE);
     house.absent("c", "a/#");
     house.pass(1_000);
-    fill(&house, true);
+    house.desk.writer().fill(true);
     let body = "x".repeat(1_000);
     let mut queued = 0;
     while !house.publish("a/b", &body, 1).0.is_unavailable {
@@ -95,7 +83,7 @@ fn when_sqlite_is_full_the_log_goes_on_until_memory_is_full() {
     // A few had room in pages that were there already.
     assert!(queued >= 50, "{queued}");
     assert_eq!(house.desk.waiting(), (queued, 50_000));
-    fill(&house, false);
+    house.desk.writer().fill(false);
     house.pass(2_000);
     assert_eq!(house.desk.waiting(), (queued, 0), "all have a place now");
     assert_eq!(house.publish("a/b", &body, 1).0.queued, 1);

@@ -6,7 +6,9 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::{HOUR, House, LIMITS, WIDE};
-use crate::{Answer, Attachment, Letter, Limits, Publish, Push, Pushed, Quota, Request};
+use crate::{
+    Answer, Attachment, Done, Letter, Limits, Publish, Push, Pushed, Quota, Request, Task, Writer,
+};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -32,6 +34,10 @@ enum Op {
     Stop,
     /// The disk takes nothing, or takes again.
     Break(bool),
+    /// SQLite's writer, which is slow, does what it was told to.
+    WriterWrites,
+    /// The keeper hears of it.
+    WriterSays,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +63,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => any::<u8>().prop_map(Op::Kill),
         1 => Just(Op::Stop),
         1 => any::<bool>().prop_map(Op::Break),
+        2 => Just(Op::WriterWrites),
+        2 => Just(Op::WriterSays),
     ]
 }
 
@@ -76,8 +84,17 @@ struct Line {
     inbox: VecDeque<Answer>,
 }
 
+/// What another thread does for the keeper.
+#[derive(Default)]
+struct Elsewhere {
+    writer: Option<Writer>,
+    task: Option<Task>,
+    done: Option<Done>,
+}
+
 struct Model {
     house: House,
+    elsewhere: Elsewhere,
     publisher: Line,
     subscriber: Line,
     outgoing: Vec<Outgoing>,
@@ -107,6 +124,10 @@ impl Model {
         house.absent("s", "a/#");
         house.pass(60);
         Self {
+            elsewhere: Elsewhere {
+                writer: house.desk.take_writer(),
+                ..Elsewhere::default()
+            },
             house,
             publisher: Line::default(),
             subscriber: Line::default(),
@@ -148,6 +169,7 @@ impl Model {
                 self.turn();
                 if ms > 300 {
                     self.house.desk.care(self.house.now_ms);
+                    self.take_task();
                 }
             }
             Op::Kill(count) => {
@@ -155,11 +177,14 @@ impl Model {
                 self.start();
             }
             Op::Stop => {
+                self.writer_comes_back();
                 let letters = self.house.desk.finish(self.house.now_ms);
                 self.post(letters);
                 self.start();
             }
             Op::Break(is_broken) => self.house.desk.break_log(is_broken),
+            Op::WriterWrites => self.writer_writes(),
+            Op::WriterSays => self.writer_says(),
         }
     }
 
@@ -168,7 +193,45 @@ impl Model {
             *self.line(who) = Line::default();
         }
         let letters = self.house.crash();
+        self.elsewhere = Elsewhere {
+            writer: self.house.desk.take_writer(),
+            ..Elsewhere::default()
+        };
         self.post(letters);
+    }
+
+    fn writer_writes(&mut self) {
+        let elsewhere = &mut self.elsewhere;
+        if elsewhere.done.is_none()
+            && let (Some(writer), Some(task)) = (&mut elsewhere.writer, elsewhere.task.take())
+        {
+            elsewhere.done = Some(writer.run(task));
+        }
+    }
+
+    fn writer_says(&mut self) {
+        if let Some(done) = self.elsewhere.done.take() {
+            self.house.desk.done(done, self.house.now_ms);
+            self.take_task();
+        }
+    }
+
+    fn take_task(&mut self) {
+        if let Some(task) = self.house.desk.take_task() {
+            assert!(self.elsewhere.task.is_none() && self.elsewhere.done.is_none());
+            self.elsewhere.task = Some(task);
+        }
+    }
+
+    fn writer_comes_back(&mut self) {
+        // What the desk still holds is done when the writer is back.
+        self.writer_writes();
+        if let Some(done) = self.elsewhere.done.take() {
+            self.house.desk.done(done, self.house.now_ms);
+        }
+        if let Some(writer) = self.elsewhere.writer.take() {
+            self.house.desk.bring_writer(writer, self.house.now_ms);
+        }
     }
 
     fn connect(&mut self, who: Who) {
@@ -202,6 +265,7 @@ impl Model {
 
     fn turn(&mut self) {
         let letters = self.house.desk.turn(self.house.now_ms);
+        self.take_task();
         self.post(letters);
     }
 
@@ -365,6 +429,7 @@ impl Model {
     }
 
     fn settle(&mut self) {
+        self.writer_comes_back();
         self.house.desk.break_log(false);
         self.house.now_ms += 2_000;
         self.turn();
@@ -375,6 +440,14 @@ impl Model {
         self.turn();
         assert_eq!(self.outgoing.len(), 0, "all is acknowledged in the end");
         assert_eq!(self.house.desk.waiting(), (0, 0), "nothing waits");
+        self.house.now_ms += 1_000;
+        self.turn();
+        for table in ["messages", "queue"] {
+            let connection = self.house.desk.writer().connection();
+            let count = format!("SELECT count(*) FROM {table}");
+            let rows: i64 = connection.query_row(&count, (), |row| row.get(0)).unwrap();
+            assert_eq!(rows, 0, "{table} keeps what nobody needs");
+        }
     }
 
     fn check(&self) {

@@ -34,6 +34,8 @@ pub struct KeeperMetrics {
     pub memory_bytes: Gauge,
     /// Seconds from deciding a batch of requests to its answers: mostly the sync.
     pub turn_seconds: Seconds,
+    /// Seconds that SQLite took for a batch, on its own thread.
+    pub write_seconds: Seconds,
 }
 
 impl KeeperMetrics {
@@ -91,6 +93,11 @@ impl KeeperMetrics {
             "turn_seconds",
             "Time to make a batch of requests durable",
             metrics.turn_seconds.histogram(),
+        );
+        registry.register(
+            "write_seconds",
+            "Time in which SQLite followed by a batch",
+            metrics.write_seconds.histogram(),
         );
         metrics
     }

@@ -40,6 +40,8 @@ struct State {
     requests: VecDeque<Request>,
     bytes: usize,
     is_closed: bool,
+    /// The writer has something to say.
+    is_rung: bool,
 }
 
 impl Queue {
@@ -79,16 +81,24 @@ impl Queue {
         self.some.notify_one();
     }
 
+    /// Wakes the keeper though nobody asks.
+    pub(super) fn ring(&self) {
+        self.lock().is_rung = true;
+        self.some.notify_one();
+    }
+
     /// Moves all requests to the end of `into`, waiting for one if there is none.
     pub(super) fn take(&self, into: &mut VecDeque<Request>, timeout: Duration) -> Waited {
         let mut state = self.lock();
-        if state.requests.is_empty() && !state.is_closed && !timeout.is_zero() {
+        let is_idle = state.requests.is_empty() && !state.is_closed && !state.is_rung;
+        if is_idle && !timeout.is_zero() {
             let (woken, _) = self
                 .some
                 .wait_timeout(state, timeout)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
         }
+        state.is_rung = false;
         if state.requests.is_empty() {
             return match state.is_closed {
                 true => Waited::Closed,
