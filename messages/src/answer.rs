@@ -30,8 +30,6 @@ pub enum Answer {
     },
     /// Messages to be sent, in this order.
     Push(Vec<Push>),
-    /// Retained messages at QoS 0, for a new subscription.
-    Retained(Vec<Bytes>, Box<[u32]>),
     /// Send PUBREL (MQTT-4.3.3-4).
     Release(u16),
     /// Send PUBCOMP (MQTT-4.3.3-11).

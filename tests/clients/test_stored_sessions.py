@@ -114,9 +114,7 @@ def test_what_was_sent_and_not_acknowledged_comes_again_as_a_duplicate(
 
 
 @each_absence
-def test_a_message_that_was_received_is_released_and_not_sent_again(
-    server, guests, here, absence
-):
+def test_a_message_that_was_received_is_released_and_not_sent_again(server, guests, here, absence):
     device = guests.device(here)
     device.subscribe(here, qos=2)
     send(guests, here, "once", qos=2)
@@ -187,7 +185,7 @@ def test_a_session_that_is_not_wanted_any_more_is_gone(server, guests, here, lev
 
 
 def test_a_session_expires_when_its_time_is_over(server, guests, here):
-    for expiry, is_kept in ((1, False), (30, True)):
+    for expiry in (1, 30):
         device = guests.device(f"{here}-{expiry}", expiry=expiry)
         device.subscribe(here, qos=1)
         device.close()
@@ -208,7 +206,7 @@ def test_a_session_expires_while_the_server_is_down(server, guests, here, way):
 
 
 def test_a_disconnect_changes_the_expiry(server, guests, here):
-    for before, after, is_kept in ((600, 0, False), (1, 600, True)):
+    for before, after in ((600, 0), (1, 600)):
         device = guests.device(f"{here}-{after}", expiry=before)
         device.send(disconnect(0, session_expiry(after)))
         device.packets_until_closed()
@@ -354,9 +352,7 @@ def topics_of(server, name):
 
 
 @each_absence
-def test_who_is_away_is_offline_and_is_found_by_its_topics_on_return(
-    server, guests, here, absence
-):
+def test_who_is_away_is_offline_and_is_found_by_its_topics_on_return(server, guests, here, absence):
     device = guests.device(here)
     device.subscribe(f"{here}/a", f"{here}/b/+", qos=1)
     leave(server, device, absence)
@@ -394,9 +390,7 @@ def test_no_local_keeps_a_stored_publishers_messages_from_itself(server, guests,
 
 
 @each_absence
-def test_a_share_group_whose_members_are_away_shares_out_what_waits(
-    server, guests, here, absence
-):
+def test_a_share_group_whose_members_are_away_shares_out_what_waits(server, guests, here, absence):
     names = [f"{here}-{number}" for number in range(3)]
     members = [guests.device(name) for name in names]
     for member in members:

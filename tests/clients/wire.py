@@ -115,9 +115,7 @@ def unsubscribe(packet_id, filters, level=4):
     return packet(UNSUBSCRIBE, struct.pack(">H", packet_id) + properties(level) + listed, 0x02)
 
 
-def publish(
-    topic, payload, qos=0, packet_id=1, level=4, retain=False, dup=False, props=b""
-):
+def publish(topic, payload, qos=0, packet_id=1, level=4, retain=False, dup=False, props=b""):
     number = struct.pack(">H", packet_id) if qos else b""
     body = string(topic) + number + properties(level, props) + payload
     return packet(PUBLISH, body, (8 if dup else 0) | qos << 1 | int(retain))

@@ -2,8 +2,9 @@
 //!
 //! Retained messages go out while the queue is shorter than the window, so they wait for the client
 //! and not in the log, however many they are. If the connection ends before, the rest is not sent.
+//! Those that the client gets at QoS 0 are the event loop's: nothing is written down about them, and
+//! the loop alone knows when the socket takes more.
 
-use bytes::Bytes;
 use topics::TopicFilter;
 
 use super::{BodySource, Book, Reading};
@@ -158,16 +159,14 @@ impl Book {
         now_ms: u64,
         bodies: &mut dyn BodySource,
     ) {
-        let Some(carrier) = self.carrier_of(reading.attachment) else {
+        if !self.is_current(reading.attachment) {
             return;
-        };
+        }
         let ids: Box<[u32]> = reading.subscription_id.into_iter().collect();
         let session = reading.attachment.session;
-        let mut at_most_once: Vec<Bytes> = Vec::new();
         for row in rows {
             let qos = reading.qos.min(row.qos);
             if qos == 0 {
-                at_most_once.push(row.body);
                 continue;
             }
             let found = &self.state.sessions[&session];
@@ -189,15 +188,11 @@ impl Book {
                 targets: vec![target],
             }));
         }
-        if !at_most_once.is_empty() {
-            let answer = Answer::Retained(at_most_once, ids);
-            self.letters.push((Some(carrier), answer));
-        }
         self.fill(session, now_ms, bodies);
     }
 }
 
-/// The question for retained messages, if a subscription gets any.
+/// The question for retained messages, if a subscription gets any above QoS 0.
 fn query(wanted: &Wanted, is_new: bool) -> Option<RetainedQuery> {
     let gets = match wanted.retained {
         RetainHandling::Always => true,
@@ -205,5 +200,6 @@ fn query(wanted: &Wanted, is_new: bool) -> Option<RetainedQuery> {
         RetainHandling::Never => false,
     };
     let filter = TopicFilter::parse(&wanted.filter).ok()?;
-    (gets && filter.share_group().is_none()).then(|| RetainedQuery::new(filter))
+    let is_ours = wanted.qos > 0 && filter.share_group().is_none();
+    (gets && is_ours).then(|| RetainedQuery::new(filter))
 }

@@ -2,7 +2,8 @@
 //!
 //! A filter may match more than fits into a connection's buffer, or take long to look up. So the
 //! answer is looked up in pieces and goes on when the socket and the client's acknowledgements have
-//! made room; nothing of it is dropped for want of room. Stored sessions get theirs from the keeper.
+//! made room; nothing of it is dropped for want of room. Stored sessions get those above QoS 0 from
+//! the keeper.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -13,8 +14,7 @@ use messages::{RetainedQuery, RetainedRow};
 use mqtt::{Outgoing, QoS};
 use topics::TopicFilter;
 
-use super::connection::Connection;
-use super::stored::{nonzero, qos_of};
+use super::stored::qos_of;
 use super::worker::Worker;
 
 /// Messages looked up at once.
@@ -40,7 +40,17 @@ struct Job {
     rows: VecDeque<RetainedRow>,
     is_looked_up: bool,
     qos: QoS,
+    /// A stored session's: only what it gets at QoS 0.
+    is_stored: bool,
     identifier: Option<NonZeroU32>,
+}
+
+impl Job {
+    /// The QoS at which a row is sent, if it is.
+    fn qos_for(&self, row: &RetainedRow) -> Option<QoS> {
+        let qos = self.qos.less_value(qos_of(row.qos));
+        (!self.is_stored || qos == QoS::AtMostOnce).then_some(qos)
+    }
 }
 
 impl Retaining {
@@ -49,6 +59,7 @@ impl Retaining {
         key: usize,
         filter: TopicFilter<'_>,
         qos: QoS,
+        is_stored: bool,
         identifier: Option<NonZeroU32>,
     ) {
         let jobs = self.jobs.entry(key as u32).or_default();
@@ -61,6 +72,7 @@ impl Retaining {
             rows: VecDeque::new(),
             is_looked_up: false,
             qos,
+            is_stored,
             identifier,
         });
     }
@@ -97,13 +109,9 @@ impl Worker {
                 break;
             }
             if let Some(row) = job.rows.pop_front() {
-                let identifier = job.identifier.as_slice();
-                self.send_retained_one(
-                    key,
-                    row.body,
-                    job.qos.less_value(qos_of(row.qos)),
-                    identifier,
-                );
+                if let Some(qos) = job.qos_for(&row) {
+                    self.send_retained_one(key, row.body, qos, job.identifier.as_slice());
+                }
             } else if job.is_looked_up {
                 jobs.pop_front();
             } else if pieces == PIECES_MAX {
@@ -139,19 +147,6 @@ impl Worker {
         self.connections
             .get(key)
             .is_some_and(|found| found.unsent() < max && found.session.outbound_bytes() == 0)
-    }
-
-    /// Retained messages at QoS 0 for a new subscription of a stored session.
-    pub(super) fn send_retained(&mut self, key: usize, bodies: Vec<Bytes>, ids: &[u32]) {
-        let ids = nonzero(ids);
-        for body in bodies {
-            let unsent = self.connections.get(key).map_or(0, Connection::unsent);
-            if unsent > 0 && unsent + body.len() > self.house.shared.settings.outbound_bytes_max {
-                self.house.shared.metrics.drop_messages("slow_reader", 1);
-                continue;
-            }
-            self.send_retained_one(key, body, QoS::AtMostOnce, &ids);
-        }
     }
 
     fn send_retained_one(&mut self, key: usize, body: Bytes, qos: QoS, ids: &[NonZeroU32]) {

@@ -317,7 +317,6 @@ impl Worker {
                 ..
             } => self.hear_outcome(key, packet_id, is_routed, outcome),
             Answer::Push(messages) => self.push(key, &messages),
-            Answer::Retained(bodies, ids) => self.send_retained(key, bodies, &ids),
             Answer::Release(packet_id) => {
                 self.with_packet_id(key, packet_id, |session, id, out| {
                     session.release(id, out);
@@ -472,6 +471,6 @@ pub(super) fn qos_of(number: u8) -> QoS {
     }
 }
 
-pub(super) fn nonzero(ids: &[u32]) -> Vec<NonZeroU32> {
+fn nonzero(ids: &[u32]) -> Vec<NonZeroU32> {
     ids.iter().copied().filter_map(NonZeroU32::new).collect()
 }

@@ -51,7 +51,7 @@ impl Worker {
             }
         }
         for (filter, qos) in answered_with_retained {
-            self.retaining.ask(key, filter, qos, identifier);
+            self.retaining.ask(key, filter, qos, false, identifier);
         }
         self.with_output(key, |session, out| session.subscribed(request, out));
         self.send_more_retained(key);
@@ -129,20 +129,25 @@ impl Worker {
         let identifier = request.subscription_id;
         let granted = request.entries.iter_mut();
         let granted = granted.filter(|entry| entry.verdict.is_ok());
+        let retaining = &mut self.retaining;
         for (entry, result) in granted.zip(results) {
             entry.verdict = entry.verdict.and_then(|options| match result {
                 Err(NotSubscribed::TooMany) => Err(SubscribeFailure::QuotaExceeded),
                 Err(NotSubscribed::Unavailable) => Err(SubscribeFailure::Unspecified),
-                Ok(_) => {
+                Ok(is_new) => {
                     if let Ok(filter) = TopicFilter::parse(&entry.filter) {
                         // Only for those who ask: it cannot be more than the keeper let in.
                         let _ = org.subscribe(session, filter, options.to_bits(), identifier, most);
+                        if wants_retained(filter, options, *is_new) {
+                            retaining.ask(key, filter, options.qos, true, identifier);
+                        }
                     }
                     Ok(options)
                 }
             });
         }
         self.with_output(key, |session, out| session.subscribed(&request, out));
+        self.send_more_retained(key);
         if was_ahead {
             self.resume(key);
         }
