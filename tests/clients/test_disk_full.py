@@ -11,7 +11,7 @@ import pytest
 
 from harness import Server, login, wait_until
 from hooks import Endpoint, HookedServer
-from wire import CONNACK, RawClient, disconnect
+from wire import CONNACK, PUBACK, RawClient, disconnect, session_expiry
 
 DISK_MIB = 8
 SMALL_SEGMENTS = "[journal]\nsegment_bytes = 1048576\n"
@@ -202,3 +202,70 @@ def test_receivers_are_told_of_everything_once_the_disk_has_room_again(tmp_path,
         server.prove(receiver, still_open=())
         for client in clients[10:]:
             client.close()
+
+
+# --- stored sessions and their messages, which have a log of their own on the same disk ---
+
+
+def stored(server, client_id, name="alice"):
+    """A connection whose session is stored, and the code that it got."""
+    client = RawClient(server.mqtt_port)
+    connack = client.login(client_id, *login(name), level=5, clean=False, props=session_expiry(600))
+    return client, connack[1]
+
+
+def test_stored_sessions_wait_for_the_disk_and_lose_nothing(tight, small_disk):
+    """Their messages are refused or wait; live subscribers get theirs."""
+    device, code = stored(tight, "device")
+    assert code == 0
+    device.subscribe("room", qos=1)
+    live = RawClient(tight.mqtt_port)
+    live.login("live", *login("alice"), level=5)
+    live.subscribe("room", qos=1)
+    publisher = RawClient(tight.mqtt_port)
+    publisher.login("publisher", *login("bob"), level=5)
+    assert publisher.hand_over("room", b"before", 1, 1) == 0
+    assert device.take_message().payload == live.take_message().payload == b"before"
+    filler = fill(tight, small_disk)
+
+    # The log has room in its last block, perhaps; sooner or later a message finds none.
+    sent, answered = 0, {}
+    publisher.socket.settimeout(0.5)
+
+    def nothing_is_written():
+        nonlocal sent
+        filler.take_everything()
+        sent += 1
+        publisher.publish("room", b"%d" % sent + b"x" * 500, 1, sent)
+        try:
+            taken = publisher.expect(PUBACK).body
+        except TimeoutError:
+            return True
+        answered[int.from_bytes(taken[:2], "big")] = taken[2] if len(taken) > 2 else 0
+        return taken[2:3] not in (b"", b"\0", b"\x10")
+
+    wait_until(nothing_is_written, "a message for a stored session cannot be written", 30)
+    assert [live.take_message().payload.split(b"x")[0] for _ in range(sent)] == [
+        b"%d" % number for number in range(1, sent + 1)
+    ], "who is not stored goes on"
+    assert ready(tight) == 503
+    assert stored(tight, "another", "bob")[1] in UNAVAILABLE[5]
+
+    filler.give_back()
+    wait_until(lambda: ready(tight) == 200, "ready again, though nobody tried")
+    publisher.socket.settimeout(10)
+    while len(answered) < sent:
+        taken = publisher.expect(PUBACK).body
+        answered[int.from_bytes(taken[:2], "big")] = taken[2] if len(taken) > 2 else 0
+    kept = [number for number in range(1, sent + 1) if answered[number] < 0x80]
+    got = [message.payload.split(b"x")[0] for message in device.take_messages(len(kept))]
+    assert got == [b"%d" % number for number in kept]
+    device.ping()
+    assert stored(tight, "another", "bob")[1] == 0
+    for client in (device, live, publisher):
+        client.close()
+    tight.crash()
+    tight.start()
+    back, _ = stored(tight, "device")
+    assert back.session_present
+    back.close()
