@@ -3,7 +3,7 @@
 //! Whatever happens: nothing panics; what is written is whole packets; every packet identifier is
 //! accounted for, both ways; what is kept stays within the limits; and a closed session is silent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -92,6 +92,9 @@ struct World {
     due: BTreeMap<(u8, u16), usize>,
     /// What the client was sent and has not done with: the kind of packet that is its turn.
     inflight: BTreeMap<u16, u8>,
+    /// What a stored session was handed, sent or not, and its client has not done with: the caller
+    /// hands over a window at a time.
+    handed: BTreeSet<u16>,
     next_stored_id: u16,
 }
 
@@ -108,6 +111,7 @@ impl World {
             releasing: VecDeque::new(),
             due: BTreeMap::new(),
             inflight: BTreeMap::new(),
+            handed: BTreeSet::new(),
             next_stored_id: 0,
         };
         let action =
@@ -157,7 +161,7 @@ impl World {
         }
         let discarded = self.session.take_discarded();
         for id in discarded.into_iter().filter_map(|gone| gone.packet_id) {
-            self.inflight.remove(&id.get());
+            self.handed.remove(&id.get());
         }
         self.look(was_open);
     }
@@ -283,6 +287,7 @@ impl World {
             }
             Action::Acknowledged(id) => {
                 assert!(self.is_stored);
+                self.handed.remove(&id.get());
                 assert!(
                     self.inflight.remove(&id.get()).is_some(),
                     "{id} was not sent"
@@ -355,12 +360,12 @@ impl World {
     }
 
     fn deliver_stored(&mut self, noise: &mut Noise<'_>) {
-        if !self.is_stored || self.inflight.len() >= usize::from(self.limits.inflight_max) {
+        if !self.is_stored || self.handed.len() >= usize::from(self.limits.inflight_max) {
             return;
         }
         self.next_stored_id = self.next_stored_id % 50 + 1;
         let id = NonZeroU16::new(self.next_stored_id).expect("from 1 to 50");
-        if self.inflight.contains_key(&id.get()) {
+        if !self.handed.insert(id.get()) {
             return;
         }
         let qos = if noise.byte() & 1 == 0 {
@@ -382,6 +387,7 @@ impl World {
             .deliver_stored(id, what, has_room, NOW_MS, &self.limits, out);
         if !matches!(delivery, mqtt::Delivery::Sent | mqtt::Delivery::Queued) {
             assert!(self.out.is_empty() || !self.session.is_connected());
+            self.handed.remove(&id.get());
         }
     }
 
@@ -402,7 +408,11 @@ impl World {
             self.account(&frame);
         }
         assert!(self.out.is_empty(), "half a packet was written");
-        assert!(self.session.outbound_bytes() <= self.limits.queue_bytes_max as usize + 256);
+        let waiting_max = match self.is_stored {
+            true => usize::from(self.limits.inflight_max) * 256,
+            false => self.limits.queue_bytes_max as usize + 256,
+        };
+        assert!(self.session.outbound_bytes() <= waiting_max);
         assert!(
             self.session.unanswered() <= 16,
             "{}",
