@@ -14,6 +14,10 @@ use super::worker::Worker;
 /// Most bytes of a header. The longest address and all that balancers add are a few hundred.
 pub(super) const HEADER_BYTES_MAX: usize = 2048;
 
+/// Most bytes of a header of version 1, by its specification. A longer one would be taken or not by
+/// where the network cuts it.
+const LINE_BYTES_MAX: usize = 107;
+
 /// What the first bytes of a connection are.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Header {
@@ -33,6 +37,7 @@ pub(super) fn header(bytes: &[u8]) -> Header {
     };
     match ProxyHeader::parse(bytes, config) {
         Ok((_, length)) if length > HEADER_BYTES_MAX => Header::Wrong,
+        Ok((_, length)) if bytes[0] == b'P' && length > LINE_BYTES_MAX => Header::Wrong,
         Ok((header, length)) => match header.proxied_address() {
             None => Header::Whole(length, None),
             Some(address) if address.protocol == Protocol::Stream => {
@@ -127,6 +132,8 @@ mod tests {
         let datagram = v2(&ProxyHeader::with_address(ProxiedAddress::datagram(
             address, address,
         )));
+        let padded = format!("PROXY TCP4 192.0.2.7 192.0.2.1 {:0>90} 1883\r\n", 1);
+        assert_eq!(header(padded.as_bytes()), Header::Wrong);
         let mut long = b"\r\n\r\n\0\r\nQUIT\n\x20\0\xff\xff".to_vec();
         long.resize(HEADER_BYTES_MAX, 0);
         let endless = [&b"PROXY TCP4 "[..], &[b'1'; 200]].concat();
