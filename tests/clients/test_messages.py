@@ -130,7 +130,6 @@ def test_a_will_that_cannot_be_published_is_refused(server, guests):
     for will, code in [
         (Will("gone/#", b""), 0x90),
         (Will("$SYS/x", b""), 0x87),
-        (Will("gone", b"", retain=True), 0x9A),
     ]:
         client = guests.raw()
         connack = client.login("client", *login("bob"), level=5, will=will)
