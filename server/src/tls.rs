@@ -7,7 +7,7 @@
 //!
 //! - [`files`]: from PEM files to configurations
 //! - [`name`]: the user that a client's certificate names
-//! - [`reload`]: looks at the files while the server runs
+//! - `reload`: looks at the files while the server runs
 
 mod files;
 mod metrics;
