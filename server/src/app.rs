@@ -94,6 +94,7 @@ pub struct App {
     log: Log,
     probe_file: PathBuf,
     is_journal_off: bool,
+    rush_wait: Duration,
     verifier_count: usize,
     watcher: Option<SyncSender<Occurrence>>,
     keeper: keeper::Prepared,
@@ -226,6 +227,7 @@ impl App {
             log,
             probe_file: data_dir.join("probe"),
             is_journal_off: config.journal.dangerous_off,
+            rush_wait: Duration::from_micros(config.journal.rush_wait_micros),
             verifier_count: config.accounts.verifiers,
             watcher,
             keeper: prepared_keeper,
@@ -283,6 +285,7 @@ impl App {
                 committed,
                 failing: self.failing,
                 is_off: self.is_journal_off,
+                rush_wait: self.rush_wait,
                 probe_file: self.probe_file,
             },
         )?;

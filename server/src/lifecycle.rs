@@ -8,10 +8,12 @@
 //!
 //! - `requests`: what may be asked, and the queue of it
 //! - `plan`: what requests come to, given who is online: facts and changes, without I/O
+//! - `rush`: whether a commit waits for more
 //! - `sequencer`: the thread: plan, commit, apply, tell
 
 mod plan;
 mod requests;
+mod rush;
 mod sequencer;
 
 use presence::{EndReason, Ended, Org};

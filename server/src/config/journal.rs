@@ -11,6 +11,8 @@ pub struct JournalConfig {
     pub dangerous_off: bool,
     /// Sessions waiting to be opened.
     pub opens_waiting_max: usize,
+    /// How long a commit waits for more in a rush, microseconds; 0 for never.
+    pub rush_wait_micros: u64,
     /// A segment of this size is closed and a new one begun, bytes.
     pub segment_bytes: u64,
     /// Age at which events may be forgotten, days; 0 keeps them for ever.
@@ -24,6 +26,7 @@ impl Default for JournalConfig {
         Self {
             dangerous_off: false,
             opens_waiting_max: 16_384,
+            rush_wait_micros: 500,
             segment_bytes: 67_108_864,
             retention_days: 30,
             retention_bytes: 10_737_418_240,

@@ -23,6 +23,8 @@ pub(super) struct Connection {
     pub(super) waits_to_write: bool,
     /// Whether it stands in the worker's list of connections to flush.
     pub(super) is_dirty: bool,
+    /// Whether the socket may have more although no event will tell: reading stopped before its end.
+    pub(super) has_unread: bool,
     /// The last packet of a session; before that, when the connection was accepted; while it
     /// lingers, since when.
     pub(super) active_at: Tick,
@@ -134,6 +136,7 @@ impl Connection {
             phase: Phase::Open,
             waits_to_write: false,
             is_dirty: false,
+            has_unread: false,
             active_at: now,
             session: mqtt::Session::new(),
             ticket,

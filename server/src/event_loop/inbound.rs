@@ -35,6 +35,7 @@ impl Worker {
     /// so `to_the_end` reads until the socket says it too.
     pub(super) fn read(&mut self, key: usize, to_the_end: bool) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
+        self.note_unread(key, false);
         for _ in 0..READS_MAX {
             if !self.read_once(key, &mut buffer, to_the_end) {
                 self.read_buffer = buffer;
@@ -54,12 +55,14 @@ impl Worker {
     /// Answers whether there may be more to read.
     fn read_once(&mut self, key: usize, buffer: &mut [u8], to_the_end: bool) -> bool {
         if self.is_ahead(key) || !self.takes_answers(key) {
+            self.note_unread(key, true);
             return false;
         }
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
         if connection.phase == Phase::Opening {
+            connection.has_unread = true;
             return false;
         }
         let read = connection.socket.read(buffer);
@@ -72,7 +75,11 @@ impl Worker {
             Ok(_) if lingers => true,
             Ok(length) => {
                 let may_have_more = to_the_end || length == buffer.len();
-                self.receive_raw(key, &mut buffer[..length]) == Flow::Open && may_have_more
+                let is_open = self.receive_raw(key, &mut buffer[..length]) == Flow::Open;
+                if may_have_more && !is_open {
+                    self.note_unread(key, true);
+                }
+                is_open && may_have_more
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
@@ -80,6 +87,13 @@ impl Worker {
                 self.close(key, EndReason::ConnectionLost);
                 false
             }
+        }
+    }
+
+    /// Notes whether the socket may have more that no event will tell of.
+    fn note_unread(&mut self, key: usize, has_unread: bool) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.has_unread = has_unread;
         }
     }
 
@@ -226,7 +240,8 @@ impl Worker {
         flow
     }
 
-    /// Goes on with what was kept, and then with the socket, when CONNACK has been written.
+    /// Goes on with what was kept, and then with the socket if it may have more, when CONNACK has been
+    /// written.
     pub(super) fn resume(&mut self, key: usize) {
         let Some(connection) = self.connections.get(key) else {
             return;
@@ -237,7 +252,8 @@ impl Worker {
                 self.receive_stream(key, &[], |pending| &mut pending.packet)
             }
         };
-        if flow == Flow::Open {
+        let has_unread = |found: &Connection| found.has_unread;
+        if flow == Flow::Open && self.connections.get(key).is_some_and(has_unread) {
             self.read(key, true);
         }
     }

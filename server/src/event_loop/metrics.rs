@@ -22,6 +22,8 @@ pub struct MqttMetrics {
     pub sessions_opened: Counter,
     /// Seconds from the first byte of a commit of the journal to its end.
     pub commit_seconds: Seconds,
+    /// Commits that waited for more in a rush.
+    pub commits_delayed: Counter,
     /// Sessions that ended, by reason.
     pub sessions_ended: Family<ReasonLabel, Counter>,
     /// Application messages received from clients.
@@ -107,6 +109,11 @@ impl MqttMetrics {
                 "sessions_opened",
                 "Sessions that began",
                 &metrics.sessions_opened,
+            ),
+            (
+                "journal_commits_delayed",
+                "Commits of the journal that waited for more in a rush",
+                &metrics.commits_delayed,
             ),
             (
                 "messages_received",

@@ -20,6 +20,7 @@ use presence::{EndReason, Listing, Org, Piece, SessionId};
 
 use super::Occurrence;
 use super::plan::{Change, FACTS_MAX, Plan, World};
+use super::rush::Rush;
 use super::requests::{EndRequest, EndUserRequest, Lifecycle, OpenRequest, Queue, Request, Waited};
 use crate::bell::Bell;
 use crate::clock::unix_ms;
@@ -71,6 +72,8 @@ pub struct Parts {
     pub failing: Failing,
     /// Whether nothing is written down.
     pub is_off: bool,
+    /// How long a commit waits for more in a rush.
+    pub rush_wait: Duration,
     /// A file beside the journal that may be written and removed to find out.
     pub probe_file: PathBuf,
 }
@@ -88,12 +91,14 @@ impl Sequencer {
     /// If the operating system gives no thread.
     pub fn start(lifecycle: &Lifecycle, parts: Parts) -> std::io::Result<Self> {
         let queue = lifecycle.queue();
+        let rush = Rush::new(parts.rush_wait);
         let mut desk = Desk {
             queue: Arc::clone(&queue),
             parts,
             waiting: VecDeque::new(),
             failed_at: None,
-            clock: Clock::default(),
+            clock: Clock::new(),
+            rush,
         };
         let thread = std::thread::Builder::new()
             .name("sequencer".to_owned())
@@ -144,6 +149,7 @@ struct Desk {
     /// Requests taken and not planned yet, in order.
     waiting: VecDeque<Request>,
     failed_at: Option<Instant>,
+    rush: Rush,
     clock: Clock,
 }
 
@@ -168,7 +174,16 @@ impl Desk {
             None if self.waiting.is_empty() => IDLE,
             None => Duration::ZERO,
         };
-        match self.queue.take(&mut self.waiting, timeout) {
+        let waited = self.queue.take(&mut self.waiting, timeout);
+        if let Some(moment) = self.rush.moment(self.waiting.len())
+            && self.failed_at.is_none()
+            && matches!(waited, Waited::Some)
+        {
+            self.parts.metrics.commits_delayed.inc();
+            std::thread::sleep(moment);
+            self.queue.take(&mut self.waiting, Duration::ZERO);
+        }
+        match waited {
             Waited::Some | Waited::TimedOut => true,
             // When the journal fails at the end too, the next start ends what is left open.
             Waited::Closed => !self.waiting.is_empty() && self.failed_at.is_none(),
@@ -190,6 +205,7 @@ impl Desk {
         if plan.is_empty() {
             return;
         }
+        self.rush.note(plan.changes.len());
         match self.write(&plan) {
             Ok(()) => self.apply(plan),
             Err(error) => self.fail(plan, &error),
@@ -418,10 +434,35 @@ fn disconnect_reason(reason: EndReason) -> DisconnectReason {
     }
 }
 
+/// Random bytes of one session's name.
+const NAME_BYTES: usize = 10;
+
+/// Names for which random bytes are asked of the system at once.
+const NAMES_AT_ONCE: usize = 64;
+
 /// The wall's clock, which never goes back, and random names.
-#[derive(Default)]
 struct Clock {
     last_ms: u64,
+    random: [u8; NAME_BYTES * NAMES_AT_ONCE],
+    names_left: usize,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self {
+            last_ms: 0,
+            random: [0; NAME_BYTES * NAMES_AT_ONCE],
+            names_left: 0,
+        }
+    }
+
+    fn refill(&mut self) {
+        if let Err(error) = getrandom::fill(&mut self.random) {
+            // Without random numbers no TLS and no key works either: it does not happen.
+            tracing::error!(%error, "no random numbers for the names of sessions");
+        }
+        self.names_left = NAMES_AT_ONCE;
+    }
 }
 
 impl World for Clock {
@@ -431,12 +472,12 @@ impl World for Clock {
     }
 
     fn session_id(&mut self, now_ms: u64) -> SessionId {
-        let mut random = [0; 10];
-        if let Err(error) = getrandom::fill(&mut random) {
-            // Without random numbers no TLS and no key works either: it does not happen.
-            tracing::error!(%error, "no random numbers for a session's name");
+        if self.names_left == 0 {
+            self.refill();
         }
-        let id = uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid();
+        self.names_left -= 1;
+        let random = &self.random.as_chunks::<NAME_BYTES>().0[self.names_left];
+        let id = uuid::Builder::from_unix_timestamp_millis(now_ms, random).into_uuid();
         SessionId(id.into_bytes())
     }
 }

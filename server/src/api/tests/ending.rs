@@ -78,6 +78,7 @@ impl Ending {
             committed: Arc::default(),
             failing: api.failing.clone(),
             is_off: false,
+            rush_wait: std::time::Duration::ZERO,
             probe_file: api.folder.0.join("probe"),
         };
         let sequencer = Sequencer::start(&state.lifecycle, parts).unwrap();

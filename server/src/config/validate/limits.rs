@@ -50,6 +50,11 @@ fn rules(config: &Config) -> Vec<Rule> {
             1..=1_000_000,
         ),
         (
+            "journal.rush_wait_micros",
+            config.journal.rush_wait_micros,
+            0..=10_000,
+        ),
+        (
             "journal.segment_bytes",
             config.journal.segment_bytes,
             1 << 20..=gib,
