@@ -79,14 +79,14 @@ class Guests:
         props = how.pop("props", b"") + (session_expiry(expiry) if level == 5 else b"")
         return self.raw_login(client_id, name, level=level, props=props, **{"clean": False} | how)
 
-    def open(self, kind, broker, client_id, name, org=None):
-        """A real client, connected and logged in."""
+    def open(self, kind, broker, client_id, name, org=None, **session):
+        """A real client, connected and logged in; for `session` see `Kind.open`."""
         user, password = login(name, org) if org else login(name)
-        return self.open_as(kind, broker, client_id, user, password)
+        return self.open_as(kind, broker, client_id, user, password, **session)
 
-    def open_as(self, kind, broker, client_id, user, password):
+    def open_as(self, kind, broker, client_id, user, password, **session):
         """A real client that logs in with just these words."""
-        client = kind.open(broker, client_id, user, password)
+        client = kind.open(broker, client_id, user, password, **session)
         self._stack.callback(client.close)
         return client
 

@@ -51,7 +51,7 @@ def test_a_client_that_unsubscribes_hears_no_more_and_is_not_found(server, guest
     assert client.next_message() == ("chat/games", "for us")
 
 
-@pytest.mark.parametrize("family", ["paho", "mqttjs"])
+@pytest.mark.parametrize("family", ["paho", "mqttjs", "rumqttc"])
 @pytest.mark.parametrize("level", [4, 5])
 def test_a_wrong_password_is_refused(server, family, level):
     user, _ = login("alice")

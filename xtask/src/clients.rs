@@ -1,7 +1,8 @@
 //! The tests with real MQTT clients: what they need, and running them against the built server.
 //!
 //! Python packages live in `target/clients/venv`, MQTT.js in `tests/clients/node_modules`; both
-//! are exactly the pinned versions, and are laid again when the pins change.
+//! are exactly the pinned versions, and are laid again when the pins change. rumqttc is built into
+//! `target/clients/rumqttc`, by its own lock file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,16 +29,32 @@ pub(crate) fn lint() -> Outcome {
         command
     };
     call(ruff().args(["format", "--check", "."]))?;
-    call(ruff().args(["check", "."]))
+    call(ruff().args(["check", "."]))?;
+    call(rumqttc("fmt").args(["--", "--check"]))
 }
 
-/// Installs the Python and Node packages if they are not yet there as pinned.
+/// Installs the Python and Node packages if they are not yet there as pinned, and builds the client
+/// that speaks through rumqttc.
 pub(crate) fn install() -> Outcome {
     once_per(&folder().join("requirements.txt"), &venv(), install_python)?;
     let modules = folder().join("node_modules");
     once_per(&folder().join("package-lock.json"), &modules, || {
         call(Command::new("npm").arg("ci").current_dir(folder()))
-    })
+    })?;
+    let target = root().join("target/clients/rumqttc");
+    call(
+        rumqttc("build")
+            .args(["--locked", "--target-dir"])
+            .arg(target),
+    )
+}
+
+/// A command of cargo for that client, which is no part of the workspace.
+fn rumqttc(command: &str) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args([command, "--manifest-path"]);
+    cargo.arg(folder().join("rumqttc/Cargo.toml"));
+    cargo
 }
 
 fn install_python() -> Outcome {

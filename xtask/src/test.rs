@@ -20,7 +20,7 @@ fn all(steps: &mut Steps) -> Outcome {
     steps.step("tidy", tidy::run)?;
     steps.step("conformance document", conformance::run)?;
     steps.step("tools", tools::install)?;
-    steps.step("python lints", clients::lint)?;
+    steps.step("lints of the client tests", clients::lint)?;
     steps.step("clippy", || {
         let deny = ["--", "-D", "warnings"];
         cargo(
