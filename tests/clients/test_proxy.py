@@ -1,15 +1,14 @@
 """The PROXY protocol: a load balancer's word about the client's address, where it is believed."""
 
 import ipaddress
-import re
 import socket
-import ssl
 import struct
 
 import pytest
 
-from certificates import Authority
-from harness import Server, free_port, login, wait_until
+from doors import TlsServer, handshake
+from harness import login, wait_until
+from wire import connect
 
 CLIENT, DOOR = "192.0.2.7", "192.0.2.1"
 V1 = f"PROXY TCP4 {CLIENT} {DOOR} 4711 1883\r\n".encode()
@@ -23,30 +22,25 @@ def v2(command=0x21, extra=b""):
     return SIGNATURE + struct.pack(">BBH", command, 0x11, len(addresses)) + addresses
 
 
-class ProxiedServer(Server):
-    """A server behind balancers at two doors; the one of `ws` is open to all."""
+class ProxiedServer(TlsServer):
+    """A server behind balancers at three doors; the one of `ws` is open to all."""
 
     def __init__(self, folder, trusted):
-        authority = Authority(folder)
-        authority.server("server")
-        self.mqtts_port = free_port()
-        self.context = ssl.create_default_context(cafile=authority.path)
         super().__init__(
             folder,
-            f'[tls]\ncertificate = "{folder}/server.pem"\nkey = "{folder}/server.key"\n'
-            f'[proxy_protocol]\ndoors = ["mqtt", "mqtts"]\ntrusted = ["{trusted}"]\n'
+            f'[proxy_protocol]\ndoors = ["mqtt", "mqtts", "wss"]\ntrusted = ["{trusted}"]\n'
             "[mqtt]\nconnect_timeout_secs = 1\n",
         )
-        text = self.config.read_text()
-        door = f'[listen]\nmqtts = "127.0.0.1:{self.mqtts_port}"\n'
-        self.config.write_text(text.replace("[listen]\n", door))
 
     def refused(self, reason):
-        text = self.get("/metrics").body.decode()
-        found = re.search(
-            rf'^whosthere_refused_total{{reason="{reason}"}} (\d+)', text, re.MULTILINE
-        )
-        return int(found[1]) if found else 0
+        return self.metric(f'refused_total{{reason="{reason}"}}')
+
+
+def behind(server, port, header):
+    """A connection through TLS that a balancer has announced."""
+    plain = socket.create_connection(("127.0.0.1", port), 10)
+    plain.sendall(header)
+    return server.tls.context().wrap_socket(plain, server_hostname="localhost")
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +73,40 @@ def test_the_client_has_the_address_that_the_balancer_says(server, guests, heade
     client.ping()
 
 
-def test_the_header_comes_before_tls(server):
-    plain = socket.create_connection(("127.0.0.1", server.mqtts_port), 10)
-    plain.sendall(v2())
-    with server.context.wrap_socket(plain, server_hostname="localhost") as connection:
-        fields = [b"client-abc", *(text.encode() for text in login("alice"))]
-        body = b"\x00\x04MQTT\x04\xc2\x00\x3c"
-        body += b"".join(len(field).to_bytes(2, "big") + field for field in fields)
-        connection.sendall(bytes([0x10, len(body)]) + body)
+@pytest.mark.parametrize("header", [V1, v2()], ids=["v1", "v2"])
+def test_the_header_comes_before_tls(server, header):
+    with behind(server, server.tls.mqtt_port, header) as connection:
+        connection.sendall(connect("client-abc", *login("alice")))
         assert connection.recv(4) == b"\x20\x02\x00\x00"
         (session,) = server.user("alice")["sessions"]
         assert session["peer_host"] == CLIENT
+
+
+@pytest.mark.parametrize("header", [V1, v2()], ids=["v1", "v2"])
+def test_the_header_comes_before_tls_and_the_web_socket(server, header):
+    with behind(server, server.tls.ws_port, header) as connection:
+        connection.sendall(
+            b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"Sec-WebSocket-Protocol: mqtt\r\n\r\n"
+        )
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += connection.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        said = connect("client-abc", *login("alice"))
+        # A binary frame, masked with zeros.
+        connection.sendall(bytes([0x82, 0x80 | len(said)]) + bytes(4) + said)
+        assert connection.recv(6) == b"\x82\x04\x20\x02\x00\x00"
+        (session,) = server.user("alice")["sessions"]
+        assert session["peer_host"] == CLIENT
+
+
+def test_wss_without_a_header_is_refused(server):
+    before = server.refused("proxy_header")
+    with pytest.raises(OSError), handshake(server.tls, server.tls.ws_port):
+        pass
+    assert server.refused("proxy_header") == before + 1
 
 
 @pytest.mark.parametrize(
