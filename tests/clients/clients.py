@@ -4,6 +4,8 @@ A test says what happens (connect, hear, publish, leave, vanish); each class bel
 words of one client. `KINDS` is every client, protocol version and transport that the tests try.
 """
 
+import contextlib
+import itertools
 import json
 import queue
 import signal
@@ -21,7 +23,6 @@ from paho.mqtt.properties import Properties
 DEADLINE_SECS = 10
 # For how long the session of a client that wants a stored one outlives a connection of version 5.
 STORED_SECS = 600
-RUMQTTC = Path(__file__).resolve().parents[2] / "target/clients/rumqttc/debug/rumqttc-client"
 
 
 class Message(NamedTuple):
@@ -170,45 +171,33 @@ def _connect_properties(stored):
     return properties
 
 
-class Program(Client):
-    """A client in a process of its own, whose lines of output a thread reads as they come."""
-
-    def _start(self, arguments):
-        self.process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parent,
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self._take(line.rstrip("\n"))
-
-    def close(self):
-        self.process.kill()
-        self.process.wait(DEADLINE_SECS)
+def start_program(arguments):
+    """A program that is spoken to by lines. It ends at the latest with these tests, at the end of
+    its standard input."""
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
 
 
-class Driven(Program):
-    """A program of these tests around a library: it is told what to do by lines of JSON on its
-    standard input, and answers and tells by lines of JSON on its standard output."""
+class Driven(Client):
+    """A client inside a `Driver`, which knows it by a number."""
 
-    def __init__(self, arguments, options):
+    def __init__(self, driver, options):
         super().__init__()
         self._answers = queue.Queue()
         self.disconnect_reasons = queue.Queue()
-        self._start(arguments)
+        self._driver, self._number = driver, driver.enter(self)
         try:
             self.session_present = self._do("connect", options=options)["sessionPresent"]
         except BaseException:
             self.close()
             raise
 
-    def _take(self, line):
-        event = json.loads(line)
+    def take(self, event):
         match event["event"]:
             case "message":
                 fields = (event[name] for name in Message._fields)
@@ -219,8 +208,7 @@ class Driven(Program):
                 self._answers.put(event)
 
     def _do(self, command, **arguments):
-        self.process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
-        self.process.stdin.flush()
+        self._driver.tell({"client": self._number, "command": command, **arguments})
         answer = self._answers.get(timeout=DEADLINE_SECS)
         assert answer["event"] == "done", answer
         return answer.get("answer")
@@ -238,7 +226,57 @@ class Driven(Program):
         self._do("disconnect")
 
     def vanish(self):
+        """Ends the connection without a DISCONNECT."""
         self._do("vanish")
+
+    def close(self):
+        self._driver.leave(self._number)
+
+
+class Driver:
+    """A program of these tests around a library, and the clients in it: it is told what to do by
+    lines of JSON on its standard input, and answers and tells by lines of JSON on its standard
+    output. It serves all tests, since Node.js takes half a second to start."""
+
+    def __init__(self, *arguments):
+        self._arguments = arguments
+        self._process = None
+        self._lock = threading.Lock()
+        self._clients = {}
+        self._numbers = itertools.count()
+
+    def enter(self, client):
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            number = next(self._numbers)
+            self._clients[number] = client
+            return number
+
+    def leave(self, number):
+        if self._clients.pop(number, None) is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.tell({"client": number, "command": "vanish"})
+
+    def tell(self, command):
+        with self._lock:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+
+    def _start(self):
+        self._process = start_program(self._arguments)
+        threading.Thread(target=self._read, args=[self._process.stdout], daemon=True).start()
+
+    def _read(self, lines):
+        for line in lines:
+            event = json.loads(line)
+            client = self._clients.get(event["client"])
+            if client is not None:
+                client.take(event)
+
+
+NODE = Driver("node", "mqttjs.mjs")
+RUST = Driver("../../target/clients/rumqttc/debug/rumqttc-client")
 
 
 class MqttJs(Driven):
@@ -262,7 +300,7 @@ class MqttJs(Driven):
             options["properties"] = {"sessionExpiryInterval": STORED_SECS}
         if will is not None:
             options["will"] = will._asdict()
-        super().__init__(["node", "mqttjs.mjs"], options)
+        super().__init__(NODE, options)
 
 
 class Rumqttc(Driven):
@@ -286,10 +324,10 @@ class Rumqttc(Driven):
             options["session_expiry_secs"] = STORED_SECS
         if will is not None:
             options["will"] = will._asdict()
-        super().__init__([RUMQTTC], options)
+        super().__init__(RUST, options)
 
 
-class MosquittoPrograms(Program):
+class MosquittoPrograms(Client):
     """mosquitto_sub, which connects when it is told what to hear, and mosquitto_pub.
 
     They speak no WebSocket before version 2.1, and do not tell whether a session was present."""
@@ -328,15 +366,18 @@ class MosquittoPrograms(Program):
             "message %q %r %t %p",
         ]
         program += self._session
-        self._start([*program, "-i", self.client_id, "-q", str(qos), *listed])
+        program += ["-i", self.client_id, "-q", str(qos), *listed]
+        self.process = start_program(program)
+        threading.Thread(target=self._read, daemon=True).start()
         assert self._subscribed.wait(DEADLINE_SECS), "no SUBACK for mosquitto_sub"
 
-    def _take(self, line):
-        if line.startswith("message "):
-            _, qos, retain, topic, payload = line.split(" ", 4)
-            self._messages.put(Message(topic, payload, int(qos), retain == "1"))
-        elif line.startswith("Subscribed "):
-            self._subscribed.set()
+    def _read(self):
+        for line in self.process.stdout:
+            if line.startswith("message "):
+                _, qos, retain, topic, payload = line.rstrip("\n").split(" ", 4)
+                self._messages.put(Message(topic, payload, int(qos), retain == "1"))
+            elif line.startswith("Subscribed "):
+                self._subscribed.set()
 
     def publish(self, topic, payload, qos=0, retain=False):
         program = ["mosquitto_pub", *self._common, "-i", f"{self.client_id}-publisher"]
@@ -352,11 +393,12 @@ class MosquittoPrograms(Program):
         self.process.wait(DEADLINE_SECS)
 
     def vanish(self):
-        super().close()
+        self.close()
 
     def close(self):
         if self.process is not None:
-            super().close()
+            self.process.kill()
+            self.process.wait(DEADLINE_SECS)
 
 
 FAMILIES = {"paho": Paho, "mqttjs": MqttJs, "rumqttc": Rumqttc, "mosquitto": MosquittoPrograms}

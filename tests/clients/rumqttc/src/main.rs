@@ -1,5 +1,5 @@
 //! rumqttc as the tests see it, as `mqttjs.mjs` is MQTT.js: one command a line in, one event a line
-//! out, both JSON.
+//! out, both JSON, each with the number of the client that it is about.
 //!
 //! Every command is answered by `done` or `failed`; everything else is told as it happens. rumqttc has
 //! a client and an event loop of its own for each version of MQTT, so `v3` and `v5` say the same in the
@@ -8,6 +8,7 @@
 mod v3;
 mod v5;
 
+use std::collections::HashMap;
 use std::io::{BufRead, Write};
 
 use serde_json::{Value, json};
@@ -44,60 +45,79 @@ struct Message {
 /// With whom and how to connect.
 struct Options(Value);
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    let mut commands = commands();
+/// The client that events are told of.
+#[derive(Clone, Copy)]
+struct Voice(u64);
+
+fn main() {
+    let mut clients: HashMap<u64, UnboundedSender<Value>> = HashMap::new();
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let command: Value = serde_json::from_str(&line).expect("a line is JSON");
+        let number = command["client"].as_u64().expect("a command has a client");
+        let client = clients.entry(number).or_insert_with(|| open(Voice(number)));
+        // A client that has vanished hears no more.
+        let _ = client.send(command);
+    }
+}
+
+/// A client on a thread of its own, which ends when the client vanishes.
+fn open(voice: Voice) -> UnboundedSender<Value> {
+    let (sender, commands) = unbounded_channel();
+    std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        runtime.block_on(run(voice, commands));
+    });
+    sender
+}
+
+async fn run(voice: Voice, mut commands: UnboundedReceiver<Value>) {
     let Some(connect) = commands.recv().await else {
         return;
     };
     let options = Options(connect["options"].clone());
     match options.0["protocolVersion"].as_u64() {
-        Some(5) => serve(v5::open(&options), commands).await,
-        _ => serve(v3::open(&options), commands).await,
+        Some(5) => serve(voice, v5::open(&options), commands).await,
+        _ => serve(voice, v3::open(&options), commands).await,
     }
 }
 
-/// Lines of standard input, read on a thread of their own.
-fn commands() -> UnboundedReceiver<Value> {
-    let (sender, receiver) = unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let command = serde_json::from_str(&line).expect("a line is JSON");
-            if sender.send(command).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-async fn serve(client: (impl Requests, impl Events), commands: UnboundedReceiver<Value>) {
+async fn serve(
+    voice: Voice,
+    client: (impl Requests, impl Events),
+    commands: UnboundedReceiver<Value>,
+) {
     let (requests, events) = client;
     let (sender, answers) = unbounded_channel();
     tokio::select! {
-        () = listen(events, sender) => {}
-        () = obey(requests, commands, answers) => {}
+        () = listen(voice, events, sender) => {}
+        () = obey(voice, requests, commands, answers) => {}
     }
 }
 
 /// Never reconnects: a test that ends a connection wants to see it ended.
-async fn listen(mut events: impl Events, answers: UnboundedSender<Result<Value, String>>) {
+async fn listen(
+    voice: Voice,
+    mut events: impl Events,
+    answers: UnboundedSender<Result<Value, String>>,
+) {
     let reason = loop {
         match events.next().await {
             Ok(Heard::Answer(answer)) => drop(answers.send(answer)),
-            Ok(Heard::Tell(event)) => tell(&event),
+            Ok(Heard::Tell(event)) => voice.tell(event),
             Ok(Heard::Nothing) => {}
             Err(reason) => break reason,
         }
     };
     drop(events);
-    tell(&json!({"event": "close", "reason": reason}));
+    voice.tell(json!({"event": "close", "reason": reason}));
     drop(answers.send(Err(reason)));
     std::future::pending().await
 }
 
 /// One command after another; the first, `connect`, is under way already.
 async fn obey(
+    voice: Voice,
     client: impl Requests,
     mut commands: UnboundedReceiver<Value>,
     mut answers: UnboundedReceiver<Result<Value, String>>,
@@ -109,15 +129,15 @@ async fn obey(
             Err(reason) => Err(reason),
         };
         match outcome {
-            Ok(answer) => tell(&json!({"event": "done", "answer": answer})),
-            Err(reason) => tell(&json!({"event": "failed", "reason": reason})),
+            Ok(answer) => voice.tell(json!({"event": "done", "answer": answer})),
+            Err(reason) => voice.tell(json!({"event": "failed", "reason": reason})),
         }
         let Some(command) = commands.recv().await else {
             return;
         };
         if command["command"] == "vanish" {
-            // The system closes the socket, and nobody says DISCONNECT.
-            tell(&json!({"event": "done"}));
+            // The event loop is dropped and its socket closed, and nobody says DISCONNECT.
+            voice.tell(json!({"event": "done"}));
             return;
         }
         asked = ask(&client, &command).await;
@@ -151,10 +171,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn tell(event: &Value) {
-    let mut out = std::io::stdout().lock();
-    // Nobody to tell is the end of the test.
-    let _ = writeln!(out, "{event}").and_then(|()| out.flush());
+impl Voice {
+    fn tell(self, mut event: Value) {
+        event["client"] = self.0.into();
+        let mut out = std::io::stdout().lock();
+        // Nobody to tell is the end of the tests.
+        let _ = writeln!(out, "{event}").and_then(|()| out.flush());
+    }
 }
 
 impl From<&Value> for Message {
