@@ -160,6 +160,31 @@ def test_half_a_handshake_is_closed_in_time_and_others_are_served(tmp_path):
         assert server.metric('refused_total{reason="connect_timeout"}') == 1
 
 
+def test_renegotiation_is_refused_and_harms_nobody(server, guests):
+    """openssl asks for it in a session that is open, and takes the refusal for the end."""
+    bystander = guests.open(FAMILIES[0], server, "bystander", "bob")
+    bystander.subscribe("chat/lobby")
+    program = ["openssl", "s_client", "-connect", f"localhost:{server.tls.mqtt_port}", "-tls1_2"]
+    program += ["-CAfile", server.authority.path, "-legacy_renegotiation"]
+    before = server.rss_bytes()
+    for _ in range(20):
+        with subprocess.Popen(
+            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as client:
+            client.stdin.write(connect_packet())
+            client.stdin.flush()
+            server.wait_for_client_ids("bystander", "resuming")
+            # A line that begins so is its command to renegotiate.
+            client.stdin.write(b"R\n")
+            client.stdin.flush()
+            said = client.stdout.read()
+        assert b"RENEGOTIATING" in said and b"no renegotiation" in said, said[-1000:]
+        server.wait_for_client_ids("bystander")
+    assert server.rss_bytes() - before < 24 << 20
+    bystander.publish("chat/lobby", "still here", qos=1)
+    assert bystander.next_message() == ("chat/lobby", "still here")
+
+
 def test_plain_words_still_go_through_the_plain_doors(server, guests):
     client = guests.open(Kind("paho", 5), server, "client-abc", "alice")
     client.disconnect()

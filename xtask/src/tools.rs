@@ -126,10 +126,12 @@ fn cargo_deny_folder() -> PathBuf {
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
 /// A program and the Debian package that brings it.
-const DEBIAN_PACKAGES: [(&str, &str); 5] = [
+const DEBIAN_PACKAGES: [(&str, &str); 7] = [
+    ("haproxy", "haproxy"),
     ("mosquitto", "mosquitto"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("openssl", "openssl"),
     ("python3", "python3-venv"),
 ];
