@@ -72,23 +72,27 @@ DOWN = {
 }
 
 
-@pytest.mark.parametrize("behaviour", DOWN.values(), ids=DOWN.keys())
-def test_a_receiver_that_is_down_gets_everything_in_order_later(
-    hooked_server, main, name, behaviour
-):
-    users = [f"{name} {number}" for number in range(10)]
-    main.behave(behaviour)
-    before = len(main.requests)
-    come_and_go(hooked_server, *users, *users)
-    wait_until(lambda: len(main.requests) > before, "the receiver was tried")
-    # The one beside it does not wait.
-    for user in users:
-        wait_for_statuses(BESIDE.receiver, user, "0", "1", "0", "1", deadline_secs=5)
-    main.behave(OK)
-    for user in users:
-        wait_for_statuses(main, user, "0", "1", "0", "1")
-    for receiver in (main, BESIDE.receiver):
-        hooked_server.prove(receiver, name, still_open=())
+def test_a_receiver_that_is_down_gets_everything_in_order_later(tmp_path):
+    """In every way at once, each another endpoint, and one beside them that is good."""
+    users = [f"user {number}" for number in range(10)]
+    down = {way: Endpoint(f"down-{number}") for number, way in enumerate(DOWN)}
+    beside = Endpoint("beside")
+    with hooked(tmp_path, *down.values(), beside, webhook=WEBHOOK) as server:
+        for way, endpoint in down.items():
+            endpoint.receiver.behave(DOWN[way])
+        come_and_go(server, *users, *users)
+        for way, endpoint in down.items():
+            wait_until(lambda it=endpoint.receiver: it.requests, f"{way}: the receiver was tried")
+        # The one beside them does not wait.
+        for user in users:
+            wait_for_statuses(beside.receiver, user, "0", "1", "0", "1", deadline_secs=5)
+        for way, endpoint in down.items():
+            assert not endpoint.receiver.accepted(), way
+            endpoint.receiver.behave(OK)
+        for endpoint in (*down.values(), beside):
+            for user in users:
+                wait_for_statuses(endpoint.receiver, user, "0", "1", "0", "1")
+            server.prove(endpoint.receiver, still_open=())
 
 
 def test_a_receiver_that_refuses_connections_gets_everything_in_order_later(
@@ -109,10 +113,10 @@ def test_a_receiver_that_is_down_is_probed_with_one_event_at_a_time(hooked_serve
     main.behave(Answer(500))
     before = len(main.requests)
     come_and_go(hooked_server, *(f"{name} {number}" for number in range(100)))
-    time.sleep(4)  # for the probes that may come in this time
+    time.sleep(3)  # for the probes that may come in this time
     tries = main.requests[before:]
     # What was under way when it failed first, and then a probe a second at most.
-    assert len(tries) <= 16 + 5, len(tries)
+    assert len(tries) <= 16 + 4, len(tries)
     assert len({each.body for each in tries[-2:]}) == 1, "not the oldest one again"
 
 
@@ -158,24 +162,26 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("answer", REFUSALS.values(), ids=REFUSALS.keys())
-def test_a_refused_event_is_tried_some_times_and_then_the_next_one_goes(
-    hooked_server, main, name, answer
-):
-    main.behave(only(name, "0", answer))
-    come_and_go(hooked_server, name)
-    come_and_go(hooked_server, f"{name}, another")
-    # Other users do not wait for it.
-    wait_for_statuses(main, f"{name}, another", "0", "1", deadline_secs=1)
-    wait_for_statuses(main, name, "1")
-    refused = [each for each in main.of_user(name) if each.data["status"] == "0"]
-    assert len({each.event["id"] for each in refused}) == 1
-    gaps = [later.arrived - earlier.arrived for earlier, later in pairwise(refused)]
-    assert len(gaps) == 2
-    assert all(0.9 <= gap < 2 for gap in gaps), gaps
-    given_up = {refused[0].event["id"]}
-    arrivals = checker.seen(main.of_user(name))
-    checker.prove(arrivals, given_up=given_up)
+def test_a_refused_event_is_tried_some_times_and_then_the_next_one_goes(tmp_path):
+    """With every refusal at once, each another endpoint's."""
+    refusing = {what: Endpoint(f"refusing-{what}") for what in REFUSALS}
+    with hooked(tmp_path, *refusing.values(), webhook=WEBHOOK) as server:
+        for what, endpoint in refusing.items():
+            endpoint.receiver.behave(only("alice", "0", REFUSALS[what]))
+        come_and_go(server, "alice")
+        come_and_go(server, "bob")
+        for endpoint in refusing.values():
+            # Other users do not wait for it.
+            wait_for_statuses(endpoint.receiver, "bob", "0", "1", deadline_secs=1)
+        for endpoint in refusing.values():
+            wait_for_statuses(endpoint.receiver, "alice", "1")
+            told = endpoint.receiver.of_user("alice")
+            refused = [each for each in told if each.data["status"] == "0"]
+            assert len({each.event["id"] for each in refused}) == 1
+            gaps = [later.arrived - earlier.arrived for earlier, later in pairwise(refused)]
+            assert len(gaps) == 2
+            assert all(0.9 <= gap < 2 for gap in gaps), gaps
+            checker.prove(checker.seen(told), given_up={refused[0].event["id"]})
 
 
 def test_a_redirect_is_not_followed(hooked_server, main, name):

@@ -1,5 +1,6 @@
 """Every way in which a session can end, and what the receiver is told of it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ PROBES = (
     "tcp_keep_alive_probes = 2\n"
 )
 LOST_WITHIN_SECS = 8
+# Twice as long as a dead one is suffered.
+IDLE_SECS = 6
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,14 @@ def hooked_server(tmp_path_factory):
     with hooked(tmp_path_factory.mktemp("server"), ENDPOINT, settings=PROBES) as server:
         yield server
         server.prove(ENDPOINT.receiver, still_open=())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def idle(hooked_server):
+    """A client without a keep-alive that lives and says nothing while the other tests run."""
+    client = hooked_server.client("idle", "idle", keep_alive=0)
+    yield client, time.monotonic()
+    client.close()
 
 
 @pytest.fixture
@@ -84,24 +95,26 @@ def test_a_protocol_error(hooked_server, user):
     client.close()
 
 
-@pytest.mark.parametrize("level", [4, 5])
-def test_a_paused_client_is_lost_after_its_keep_alive(hooked_server, user, level):
+def test_a_paused_client_is_lost_after_its_keep_alive(hooked_server, user):
     """A process that is stopped as a whole: its kernel still acknowledges everything."""
-    child = subprocess.Popen(
-        [sys.executable, "pinging.py", str(hooked_server.mqtt_port), "client", user, str(level)],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parent,
-    )
-    try:
-        assert child.stdout.readline() == b"connected\n"
-        told(user, 1)
-        os.kill(child.pid, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        users = {level: f"{user} {level}" for level in (4, 5)}
+        for level, name in users.items():
+            port = str(hooked_server.mqtt_port)
+            child = subprocess.Popen(
+                [sys.executable, "pinging.py", port, f"client-{level}", name, str(level)],
+                stdout=subprocess.PIPE,
+                cwd=Path(__file__).parent,
+            )
+            stack.callback(child.wait)
+            stack.callback(child.kill)
+            assert child.stdout.readline() == b"connected\n"
+            told(name, 1)
+            os.kill(child.pid, signal.SIGSTOP)
         started = time.monotonic()
-        check_end(user, "keep_alive_timeout")
+        for name in users.values():
+            check_end(name, "keep_alive_timeout")
         assert time.monotonic() - started < 1.5 + LOST_WITHIN_SECS
-    finally:
-        child.kill()
-        child.wait()
 
 
 def test_a_firewalled_client_is_lost_after_its_keep_alive(hooked_server, user):
@@ -113,41 +126,25 @@ def test_a_firewalled_client_is_lost_after_its_keep_alive(hooked_server, user):
     client.close()
 
 
-@pytest.mark.parametrize("keep_alive_secs", [0, 600])
-def test_a_firewalled_client_without_keep_alive_is_lost_by_the_probes(
-    hooked_server, user, keep_alive_secs
-):
-    client = hooked_server.client("client", user, keep_alive=keep_alive_secs)
-    client.fall_silent()
+def test_a_firewalled_client_without_keep_alive_is_lost_by_the_probes(hooked_server, user):
+    """Also one that is being written to, at the same time: what waits for an acknowledgement stops
+    the probes; the user timeout takes over."""
+    keep_alives = {f"{user} none": 0, f"{user} long": 600, f"{user} written to": 0}
+    clients = []
+    for name, keep_alive_secs in keep_alives.items():
+        client = hooked_server.client(name, name, keep_alive=keep_alive_secs)
+        clients.append(client)
+        if name.endswith("written to"):
+            client.subscribe("news")
+        client.fall_silent()
     started = time.monotonic()
-    check_end(user, "connection_lost")
-    assert 1 < time.monotonic() - started < LOST_WITHIN_SECS
-    client.close()
-
-
-def test_a_firewalled_client_that_is_being_written_to_is_lost_as_well(hooked_server, user):
-    """What waits for an acknowledgement stops the probes; the user timeout takes over."""
-    client = hooked_server.client("client", user, keep_alive=0)
-    client.subscribe("news")
-    client.fall_silent()
     writer = hooked_server.client("writer", f"writer to {user}")
     writer.publish("news", b"x" * 100)
-    started = time.monotonic()
-    check_end(user, "connection_lost")
-    assert time.monotonic() - started < LOST_WITHIN_SECS
-    client.close()
-    writer.close()
-
-
-def test_an_idle_client_without_keep_alive_that_lives_is_left_alone(hooked_server, user):
-    client = hooked_server.client("client", user, keep_alive=0)
-    told(user, 1)
-    deadline = time.monotonic() + 6
-    while time.monotonic() < deadline:  # twice as long as a dead one is suffered
-        assert hooked_server.online()[user] == ["client"]
-    client.ping()
-    client.close()
-    check_end(user, "connection_lost")
+    for name in keep_alives:
+        check_end(name, "connection_lost")
+        assert 1 < time.monotonic() - started < LOST_WITHIN_SECS
+    for client in (*clients, writer):
+        client.close()
 
 
 @pytest.mark.parametrize("level", [4, 5])
@@ -233,3 +230,14 @@ def test_strange_names_arrive_as_they_are(hooked_server, user, field_chars):
     hooked_server.client(f"client {field_chars}", name).close()
     opening, end = told(name, 2)
     assert opening["clientId"] == end["clientId"] == f"client {field_chars}"
+
+
+def test_an_idle_client_without_keep_alive_that_lives_is_left_alone(hooked_server, idle):
+    """The last of this file, so that the others are what it waits for."""
+    client, since = idle
+    time.sleep(max(0, since + IDLE_SECS - time.monotonic()))
+    assert hooked_server.online() == {"idle": ["idle"]}
+    assert [each["status"] for each in told("idle", 1)] == ["0"]
+    client.ping()
+    client.close()
+    check_end("idle", "connection_lost")

@@ -14,9 +14,9 @@ from receiver import OK, Answer, Hang
 MIB = 1 << 20
 FIRST_SEGMENT = "0000000000.log"
 SMALL_JOURNAL = f"[journal]\nsegment_bytes = {MIB}\nretention_bytes = {MIB}\n"
-# Two events of a session with such a client id take 2 KB: these are more than four segments full.
-PAD = 1000
-SESSIONS = 2500
+# Two events of a session with such a client id take 6 KB: these are more than four segments full.
+PAD = 3000
+SESSIONS = 900
 
 
 @pytest.fixture

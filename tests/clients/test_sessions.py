@@ -53,24 +53,26 @@ def test_a_session_ends_when_only_its_sending_half_closes(server, guests):
     server.wait_for_client_ids()
 
 
-@pytest.mark.parametrize("level", [4, 5])
-@pytest.mark.parametrize("keep_alive_secs", [1, 2])
-def test_silence_ends_a_session_after_one_and_a_half_keep_alives(
-    server, guests, level, keep_alive_secs
-):
-    client = guests.raw_login("client", "alice", level=level, keep_alive=keep_alive_secs)
-    start = time.monotonic()
-    assert server.client_ids() == ["client"]
-    client.packets_until_closed()
-    silence_secs = time.monotonic() - start
-    assert 1.5 * keep_alive_secs - 0.1 <= silence_secs <= 1.5 * keep_alive_secs + 1.5
+def test_silence_ends_a_session_after_one_and_a_half_keep_alives(server, guests):
+    """Some at once, in the order in which they are due."""
+    silent = []
+    for keep_alive_secs in (1, 2):
+        for level in (4, 5):
+            name = f"client-{keep_alive_secs}-{level}"
+            client = guests.raw_login(name, "alice", level=level, keep_alive=keep_alive_secs)
+            silent.append((client, keep_alive_secs, time.monotonic()))
+    assert len(server.client_ids()) == len(silent)
+    for client, keep_alive_secs, start in silent:
+        client.packets_until_closed()
+        silence_secs = time.monotonic() - start
+        assert 1.5 * keep_alive_secs - 0.1 <= silence_secs <= 1.5 * keep_alive_secs + 1.5
     server.wait_for_client_ids()
 
 
 def test_a_client_that_pings_stays(server, guests):
-    """Pings keep it alive for three times as long as silence would have been suffered."""
+    """Pings keep it alive for twice as long as silence would have been suffered."""
     client = guests.raw_login("client", "alice", keep_alive=1)
-    end = time.monotonic() + 4.5
+    end = time.monotonic() + 3
     while time.monotonic() < end:
         client.ping()
         time.sleep(0.3)  # the pause between pings is what is tested
