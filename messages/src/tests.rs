@@ -179,7 +179,6 @@ impl House {
             peer: None,
             os: None,
             connected_at_ms: 0,
-            is_stored: true,
             address: Address {
                 worker: 0,
                 connection: self.tickets,

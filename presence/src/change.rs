@@ -25,9 +25,6 @@ pub struct Opening<'a> {
     pub connected_at_ms: u64,
     /// Where its connection is.
     pub address: Address,
-    /// Whether its messages are routed elsewhere, since its state outlives the connection: then its
-    /// subscriptions are for queries only, and no message goes to it from here.
-    pub is_stored: bool,
 }
 
 /// A session that has opened.

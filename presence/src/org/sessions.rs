@@ -33,8 +33,8 @@ impl Org {
         Some(state.end(slot))
     }
 
-    /// Notes that a session's messages are routed elsewhere, before it has any subscription (see
-    /// [`Opening::is_stored`](crate::Opening)).
+    /// Notes that a session's state outlives its connection, before it has any subscription: its
+    /// messages are routed elsewhere, and no message goes to it from here.
     pub fn mark_stored(&self, session: SessionRef) {
         let mut state = self.lock();
         if let Some(slot) = state.slot_of(session) {

@@ -86,7 +86,6 @@ impl Session {
         });
         let mut marks = Marks::of_os(opening.os);
         marks.set(Marks::PEER_KNOWN, opening.peer.is_some());
-        marks.set(Marks::STORED, opening.is_stored);
         Self {
             client_id: opening.client_id.into(),
             serial,

@@ -277,9 +277,11 @@ impl World {
                 worker: 0,
                 connection: serial as u32,
             },
-            is_stored,
         });
         assert_eq!(opened.session.serial, serial);
+        if is_stored {
+            self.org.mark_stored(opened.session);
+        }
         let old = self
             .model
             .sessions

@@ -22,7 +22,6 @@ fn open(org: &Org, username: &str, client_id: &str) -> Opened {
             worker: 3,
             connection: 77,
         },
-        is_stored: false,
     })
 }
 
@@ -134,7 +133,6 @@ fn addresses_come_back_as_they_went_in() {
                 worker: 0,
                 connection: 0,
             },
-            is_stored: false,
         });
         let mut peer = None;
         Listing::of_user(given).next_piece(&org, 1, &mut |view, _| peer = view.peer());
@@ -347,9 +345,9 @@ fn a_stored_session_is_found_by_queries_and_not_by_messages() {
                 worker: 0,
                 connection: 0,
             },
-            is_stored: true,
         })
         .session;
+    org.mark_stored(session);
     for text in ["a/+", "$share/g/a/+"] {
         subscribe(&org, session, text);
     }

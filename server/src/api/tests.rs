@@ -247,7 +247,6 @@ fn online(org: &Org, username: &str, client_id: &str, topics: &[&str]) -> Sessio
             worker: 0,
             connection: 0,
         },
-        is_stored: false,
     };
     let session = org.open(&opening).session;
     for topic in topics {

@@ -115,7 +115,6 @@ impl Worker {
                 worker: self.index,
                 connection: key as u32,
             },
-            is_stored: self.stored.contains_key(&(key as u32)),
         })
     }
 

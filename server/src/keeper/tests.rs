@@ -120,7 +120,6 @@ fn carrier(ticket: u32) -> Carrier {
         os: None,
         connected_at_ms: 0,
         address,
-        is_stored: true,
     });
     Carrier {
         address,

@@ -41,8 +41,6 @@ pub struct Client {
     pub os: Option<presence::Os>,
     /// Where its connection is.
     pub address: Address,
-    /// Whether its messages are routed elsewhere than by the index, since its state outlives the connection.
-    pub is_stored: bool,
 }
 
 impl OpenRequest {
@@ -56,7 +54,6 @@ impl OpenRequest {
             os: self.client.os,
             connected_at_ms,
             address: self.client.address,
-            is_stored: self.client.is_stored,
         }
     }
 }

@@ -33,7 +33,6 @@ fn carrier() -> Carrier {
         peer: None,
         os: None,
         connected_at_ms: 0,
-        is_stored: true,
         address,
     });
     Carrier {

@@ -49,7 +49,6 @@ async fn what_is_not_known_is_null() {
             worker: 0,
             connection: 0,
         },
-        is_stored: false,
     });
     let row = &api.get(LIST).await.json()["users"][0];
     assert_eq!(

@@ -87,7 +87,6 @@ async fn sessions_come_in_order_of_opening_with_their_protocols() {
                 worker: 0,
                 connection: 0,
             },
-            is_stored: false,
         });
     }
     let json = api.get(&format!("{LIST}/alice")).await.json();

@@ -20,7 +20,6 @@ fn open(org: &Org, worker: u16, connection: u32) -> SessionRef {
         os: None,
         connected_at_ms: 1,
         address: Address { worker, connection },
-        is_stored: false,
     })
     .session
 }

@@ -94,7 +94,6 @@ impl Desk {
                         worker: 0,
                         connection: 0,
                     },
-                    is_stored: false,
                 },
                 ticket: 0,
             }),
@@ -251,7 +250,6 @@ fn a_user_with_more_sessions_than_a_plan_holds_is_ended_all_the_same() {
                     worker: 0,
                     connection: 0,
                 },
-                is_stored: false,
             },
             ticket: 0,
         }));

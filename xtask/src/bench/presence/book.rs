@@ -93,7 +93,6 @@ impl Book {
                 worker: (number % 2) as u16,
                 connection: number,
             },
-            is_stored: false,
         });
         ensure!(
             opened.taken_over.is_none(),
