@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use compact_str::CompactString;
 use parking_lot::RwLock;
+use presence::SessionRef;
 use topics::{TopicFilter, TopicName};
 
 use crate::id::{Carrier, StoredRef};
@@ -126,6 +127,13 @@ impl Kept {
             // After the lock. What comes from one filter is in order already.
             into[start..].sort_by_key(|found| found.session);
         }
+    }
+
+    /// The stored session that a session of `presence` carries, and its connection; `None` if it
+    /// carries none, or no longer.
+    #[must_use]
+    pub fn carried_by(&self, session: SessionRef) -> Option<(StoredRef, Carrier)> {
+        self.subscribers.read().carried_by(session)
     }
 
     /// Whether any stored session is subscribed to anything.

@@ -41,6 +41,7 @@ mod proxy;
 mod retained;
 mod routing;
 mod secure;
+mod sharing;
 mod stored;
 mod subscribing;
 mod websocket;

@@ -428,3 +428,39 @@ def test_a_share_group_prefers_members_that_are_there(server, guests, here):
     jobs = [f"job {number}" for number in range(10)]
     send(guests, here, *jobs)
     assert sorted(each.payload.decode() for each in present.take_messages(10)) == sorted(jobs)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_share_group_of_both_kinds_takes_turns_among_those_who_are_there(
+    server, guests, here, qos
+):
+    away = guests.device(f"{here}-away")
+    away.subscribe(f"$share/crew/{here}", qos=2)
+    leave(server, away)
+    members = [guests.device(f"{here}-stored-{number}") for number in range(2)]
+    members += [guests.raw_login(f"{here}-{number}", "alice", level=5) for number in range(3)]
+    for member in members:
+        member.subscribe(f"$share/crew/{here}", qos=2)
+    jobs = [f"job {number}" for number in range(20)]
+    send(guests, here, *jobs, qos=qos)
+    got = [each.payload.decode() for member in members for each in member.take_messages(4)]
+    assert sorted(got) == sorted(jobs)
+
+
+def test_a_stored_member_that_has_left_a_mixed_group_or_is_away_has_no_turn(server, guests, here):
+    stored = guests.device(f"{here}-stored")
+    live = guests.raw_login(f"{here}-live", "alice", level=5)
+    for member in (stored, live):
+        member.subscribe(f"$share/crew/{here}", qos=1)
+    stored.unsubscribe(f"$share/crew/{here}")
+    send(guests, here, "a", "b")
+    assert [each.payload for each in live.take_messages(2)] == [b"a", b"b"]
+    stored.subscribe(f"$share/crew/{here}", qos=1)
+    live.unsubscribe(f"$share/crew/{here}")
+    send(guests, here, "c", "d")
+    assert [each.payload for each in stored.take_messages(2)] == [b"c", b"d"]
+    live.subscribe(f"$share/crew/{here}", qos=1)
+    stored.close()
+    server.wait_for_client_ids(f"{here}-live")
+    send(guests, here, "e", "f")
+    assert [each.payload for each in live.take_messages(2)] == [b"e", b"f"]

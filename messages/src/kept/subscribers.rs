@@ -8,6 +8,7 @@ mod list;
 use std::collections::{BTreeSet, HashMap};
 
 use compact_str::CompactString;
+use presence::SessionRef;
 use topics::slab::ChunkedSlab;
 use topics::{FilterTrie, TopicFilter, TopicName};
 
@@ -38,9 +39,10 @@ pub(super) struct Subscribers {
     sessions: HashMap<StoredRef, u32>,
     seats: ChunkedSlab<Seat>,
     by_client: HashMap<CompactString, StoredRef>,
+    /// Those that are attached, by the session that `presence` knows.
+    by_carrier: HashMap<SessionRef, StoredRef>,
     /// Clients that have asked for a stored session, and how often.
     arriving: HashMap<CompactString, u32>,
-    attached: usize,
 }
 
 /// A session's place.
@@ -62,7 +64,10 @@ impl Subscribers {
 
     /// Sessions, and those among them that are away.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.sessions.len(), self.sessions.len() - self.attached)
+        (
+            self.sessions.len(),
+            self.sessions.len() - self.by_carrier.len(),
+        )
     }
 
     pub(super) fn arrive(&mut self, client_id: &str) {
@@ -88,7 +93,7 @@ impl Subscribers {
     pub(super) fn end(&mut self, session: StoredRef, client_id: &str) {
         if let Some(seat) = self.sessions.remove(&session) {
             let seat = self.seats.remove(seat);
-            self.attached -= usize::from(seat.carrier.is_some());
+            self.let_go(seat.carrier);
         }
         if self.by_client.get(client_id) == Some(&session) {
             self.by_client.remove(client_id);
@@ -99,10 +104,12 @@ impl Subscribers {
         let Some(&seat) = self.sessions.get(&session) else {
             return;
         };
-        let seat = &mut self.seats[seat];
-        self.attached -= usize::from(seat.carrier.is_some());
-        seat.carrier = carrier;
-        self.attached += usize::from(seat.carrier.is_some());
+        let before = std::mem::replace(&mut self.seats[seat].carrier, carrier);
+        self.let_go(before);
+        if let Some(carrier) = carrier {
+            self.by_carrier.insert(carrier.session, session);
+        }
+        let seat = &self.seats[seat];
         for share in &seat.shares {
             let filter = TopicFilter::parse(share);
             let node = filter.ok().and_then(|filter| self.filters.get(filter));
@@ -114,6 +121,19 @@ impl Subscribers {
                 };
             }
         }
+    }
+
+    fn let_go(&mut self, carrier: Option<Carrier>) {
+        if let Some(carrier) = carrier {
+            self.by_carrier.remove(&carrier.session);
+        }
+    }
+
+    /// The stored session that a session of `presence` carries, and its connection.
+    pub(super) fn carried_by(&self, session: SessionRef) -> Option<(StoredRef, Carrier)> {
+        let stored = *self.by_carrier.get(&session)?;
+        let seat = *self.sessions.get(&stored)?;
+        Some((stored, self.seats[seat].carrier?))
     }
 
     /// Ordered by session within each filter.

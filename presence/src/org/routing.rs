@@ -21,6 +21,9 @@ pub struct Recipient {
     pub identifier: Option<NonZeroU32>,
     /// Of a shared subscription: the group for which this member was chosen.
     pub share: Option<ShareRef>,
+    /// Whether its session is stored: then it only has its turn here, and is sent the message from
+    /// elsewhere. Never without `share`.
+    pub is_stored: bool,
 }
 
 impl Org {
@@ -28,7 +31,7 @@ impl Org {
     /// for each share group and filter that match: the member whose turn it is (MQTT 5 §4.8.2).
     ///
     /// The ordinary ones of one session stand together: the caller decides what it makes of
-    /// subscriptions that overlap (§3.3.4). Subscriptions of sessions that are stored are left out.
+    /// subscriptions that overlap (§3.3.4). Ordinary ones of sessions that are stored are left out.
     pub fn recipients(&self, topic: TopicName<'_>, recipients: &mut Vec<Recipient>) {
         let mut state = self.lock();
         let (mut lists, start) = (0, recipients.len());
@@ -51,15 +54,14 @@ impl Org {
         }
     }
 
-    /// Whether a shared subscription (`$share/{group}/{filter}`) has a member whose session is not
-    /// stored.
+    /// The group of a shared subscription (`$share/{group}/{filter}`); `None` if no member is
+    /// connected.
     #[must_use]
-    pub fn has_member(&self, share: TopicFilter<'_>) -> bool {
+    pub fn share_of(&self, filter: TopicFilter<'_>) -> Option<ShareRef> {
+        let name = filter.share_group()?;
         let state = self.lock();
-        let group = share
-            .share_group()
-            .and_then(|name| state.shares.find(share, name, false));
-        group.is_some()
+        let slot = state.shares.find(filter, name)?;
+        Some(state.shares.share_of(slot))
     }
 
     /// Another member of a share group, for a message whose first choice, `gone`, had lost its
@@ -112,6 +114,7 @@ impl State {
             options: subscription.options.bits(),
             identifier: self.details_of(subscription).1,
             share,
+            is_stored: subscription.options.is_stored(),
         }
     }
 }

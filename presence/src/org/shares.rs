@@ -5,8 +5,8 @@
 //! that of a filter, and a place in it where the next turn begins. Choosing a member costs the same
 //! for ten and for a hundred thousand, and so do joining and leaving.
 //!
-//! Members whose messages are routed elsewhere have groups apart, which queries see and turns do
-//! not: so no turn has to look for somebody among them.
+//! Members whose messages are routed elsewhere have their turns like the others: whoever is
+//! connected shares, and the caller is told of which kind it is.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -41,7 +41,6 @@ struct Group {
     /// The member whose turn is next; `NONE` for the first.
     turn: u32,
     serial: u32,
-    is_stored: bool,
 }
 
 /// All groups of an organisation.
@@ -64,15 +63,15 @@ impl Shares {
     }
 
     /// The group of a shared filter, if it has members.
-    pub(super) fn find(&self, filter: TopicFilter<'_>, name: &str, stored: bool) -> Option<u32> {
+    pub(super) fn find(&self, filter: TopicFilter<'_>, name: &str) -> Option<u32> {
         let node = self.filters.get(filter)?;
-        self.find_at(node, name, stored)
+        self.find_at(node, name)
     }
 
     /// The group of a shared filter, made if there is none; it must get a member.
-    pub(super) fn entry(&mut self, filter: TopicFilter<'_>, name: &str, stored: bool) -> u32 {
+    pub(super) fn entry(&mut self, filter: TopicFilter<'_>, name: &str) -> u32 {
         let node = self.filters.entry(filter);
-        if let Some(slot) = self.find_at(node, name, stored) {
+        if let Some(slot) = self.find_at(node, name) {
             return slot;
         }
         let first = self.filters.value(node);
@@ -85,7 +84,6 @@ impl Shares {
             first_member: NONE,
             turn: NONE,
             serial: self.last_serial,
-            is_stored: stored,
         });
         if first != NONE {
             self.groups[first].previous_of_filter = slot;
@@ -172,9 +170,7 @@ impl Shares {
                     serial: group.serial,
                 };
                 next = group.next_of_filter;
-                if !group.is_stored {
-                    visit(group.take_turn(subscriptions, sessions), share);
-                }
+                visit(group.take_turn(subscriptions, sessions), share);
             }
         });
     }
@@ -191,11 +187,17 @@ impl Shares {
         is_it.then(|| group.take_turn(subscriptions, sessions))
     }
 
-    fn find_at(&self, node: NodeId, name: &str, stored: bool) -> Option<u32> {
-        let hash = self.seed.hash_one((node, name, stored));
+    /// Names the group in a slot.
+    pub(super) fn share_of(&self, slot: u32) -> ShareRef {
+        let serial = self.groups[slot].serial;
+        ShareRef { slot, serial }
+    }
+
+    fn find_at(&self, node: NodeId, name: &str) -> Option<u32> {
+        let hash = self.seed.hash_one((node, name));
         self.table.find(hash, |slot| {
             let group = &self.groups[slot];
-            group.node == node && group.name == name && group.is_stored == stored
+            group.node == node && group.name == name
         })
     }
 
@@ -238,5 +240,5 @@ impl Group {
 }
 
 fn hash_of(seed: &RandomState, group: &Group) -> u64 {
-    seed.hash_one((group.node, &group.name[..], group.is_stored))
+    seed.hash_one((group.node, &group.name[..]))
 }

@@ -71,7 +71,7 @@ impl State {
         let session = &self.sessions[slot];
         let list = match filter.share_group() {
             None => List::Filter(self.filters.get(filter)?),
-            Some(name) => List::Group(self.shares.find(filter, name, session.is_stored())?),
+            Some(name) => List::Group(self.shares.find(filter, name)?),
         };
         if session.has_many() {
             let hash = self.seed.hash_one((slot, list));
@@ -138,7 +138,7 @@ impl State {
         let is_stored = self.sessions[session_slot].is_stored();
         let list = match filter.share_group() {
             None => List::Filter(self.filters.entry(filter)),
-            Some(name) => List::Group(self.shares.entry(filter, name, is_stored)),
+            Some(name) => List::Group(self.shares.entry(filter, name)),
         };
         let first = self.first_of(list);
         debug_assert_eq!(FilterTrie::NO_VALUE, NONE, "an empty list has no first");

@@ -63,6 +63,7 @@ pub(super) struct Got {
     pub(super) serial: u64,
     options: u8,
     identifier: Option<NonZeroU32>,
+    is_stored: bool,
 }
 
 impl Got {
@@ -73,6 +74,7 @@ impl Got {
             serial,
             options: recipient.options,
             identifier: recipient.identifier,
+            is_stored: recipient.is_stored,
         }
     }
 }
@@ -185,7 +187,7 @@ impl Model {
     pub(super) fn recipients(&self, name: TopicName<'_>) -> Vec<Got> {
         let mut found: Vec<_> = self
             .matching(name)
-            .filter(|(filter, _)| filter.share_group().is_none())
+            .filter(|(filter, got)| filter.share_group().is_none() && !got.is_stored)
             .map(|(_, got)| got)
             .collect();
         found.sort_unstable();
@@ -204,14 +206,14 @@ impl Model {
     }
 
     fn matching(&self, name: TopicName<'_>) -> impl Iterator<Item = (TopicFilter<'_>, Got)> {
-        let sessions = self.sessions.iter().filter(|session| !session.is_stored);
-        let all = sessions.flat_map(|session| {
+        let all = self.sessions.iter().flat_map(|session| {
             let serial = session.reference.serial;
             session.subscriptions.iter().map(move |own| {
                 let got = Got {
                     serial,
                     options: own.options,
                     identifier: own.identifier,
+                    is_stored: session.is_stored,
                 };
                 (own.parsed(), got)
             })

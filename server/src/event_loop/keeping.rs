@@ -2,19 +2,20 @@
 //! that a stored session sent at QoS 2.
 //!
 //! A stored session gets a message once, as others do, at the highest QoS of its subscriptions that
-//! match; at QoS 0 it goes to its connection directly, or nowhere. A share group that has members
-//! whose sessions are not stored is served by those.
+//! match; at QoS 0 it goes to its connection directly, or nowhere. Share groups may have members of
+//! both kinds, see [`super::sharing`].
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
-use messages::{Outcome, Publish, Request, Retain, StoredRecipient, To};
+use messages::{Attachment, Outcome, Publish, Request, Retain, StoredRecipient, To};
 use mqtt::{Message, PublishOutcome, QoS, SubscriptionOptions};
 use presence::Org;
-use topics::{TopicFilter, TopicName};
+use topics::TopicName;
 
 use super::inbound::Flow;
 use super::routing::{Origin, Routes};
+use super::sharing::share_out;
 use super::worker::Worker;
 
 impl Worker {
@@ -29,12 +30,15 @@ impl Worker {
     ) -> Option<Box<Publish>> {
         let kept = self.kept_of(org);
         let mut targets = Vec::new();
-        if kept.has_subscriptions()
+        if (kept.has_subscriptions() || !routes.stored_members.is_empty())
             && let Ok(topic) = TopicName::parse(message.topic())
         {
             let mut recipients = Vec::new();
             kept.recipients(topic, &mut recipients);
-            recipients.retain(|found| !is_served_by_others(org, found));
+            let is_shared = |found: &StoredRecipient| found.share.is_some();
+            if recipients.iter().any(is_shared) || !routes.stored_members.is_empty() {
+                share_out(org, kept, message, routes, &mut recipients);
+            }
             for matched in recipients.chunk_by(|a, b| a.session == b.session) {
                 targets.extend(target(matched, origin, message, routes));
             }
@@ -44,31 +48,36 @@ impl Worker {
             true if message.payload().is_empty() => Retain::Clear, // MQTT-3.3.1-6
             true => Retain::Set,
         };
-        let is_exactly_once = message.qos() == QoS::ExactlyOnce;
-        let reply_to = origin.reply_to.filter(|_| is_exactly_once);
-        let received = origin
-            .stored
-            .zip(reply_to.map(|reply_to| reply_to.packet_id));
         let is_for_keeper = !targets.is_empty()
             || retain != Retain::No
-            || received.is_some()
+            || origin.received(message).is_some()
             || origin.will.is_some();
-        is_for_keeper.then(|| {
-            Box::new(Publish {
-                org: org.id().into(),
-                message: messages::Message {
-                    topic: message.topic().into(),
-                    body: message.encode_stored().unwrap_or_default(),
-                    qos: message.qos().value(),
-                    at_ms: self.now_ms,
-                    expires_at_ms: message.expires_at_ms(),
-                },
-                received,
-                will: origin.will,
-                retain,
-                targets,
-                reply_to: None,
-            })
+        is_for_keeper.then(|| self.publish_of(org, origin, message, retain, targets))
+    }
+
+    /// A message in the keeper's words.
+    pub(super) fn publish_of(
+        &self,
+        org: &Org,
+        origin: &Origin,
+        message: &Message,
+        retain: Retain,
+        targets: Vec<To>,
+    ) -> Box<Publish> {
+        Box::new(Publish {
+            org: org.id().into(),
+            message: messages::Message {
+                topic: message.topic().into(),
+                body: message.encode_stored().unwrap_or_default(),
+                qos: message.qos().value(),
+                at_ms: self.now_ms,
+                expires_at_ms: message.expires_at_ms(),
+            },
+            received: origin.received(message),
+            will: origin.will,
+            retain,
+            targets,
+            reply_to: None,
         })
     }
 
@@ -120,13 +129,17 @@ impl Worker {
     }
 }
 
-fn is_served_by_others(org: &Org, found: &StoredRecipient) -> bool {
-    let share = found.share.as_deref().map(TopicFilter::parse);
-    matches!(share, Some(Ok(share)) if org.has_member(share))
+impl Origin {
+    /// Under which packet identifier a stored session has sent a message at QoS 2.
+    fn received(&self, message: &Message) -> Option<(Attachment, u16)> {
+        let is_exactly_once = message.qos() == QoS::ExactlyOnce;
+        let reply_to = self.reply_to.filter(|_| is_exactly_once)?;
+        Some((self.stored?, reply_to.packet_id))
+    }
 }
 
 /// What one stored session gets: `matched` are its matching subscriptions.
-fn target(
+pub(super) fn target(
     matched: &[StoredRecipient],
     origin: &Origin,
     message: &Message,

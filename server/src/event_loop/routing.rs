@@ -21,7 +21,7 @@ use super::worker::Worker;
 
 /// Members of a share group that are tried for one message. Whoever was found gone is passed over
 /// from then on, so more are needed only if many have gone in the same moment.
-const TRIES_MAX: u8 = 8;
+pub(super) const TRIES_MAX: u8 = 8;
 
 /// Deliveries to another loop that are collected before they are posted all the same.
 const PARCEL_DELIVERIES_MAX: usize = 1_024;
@@ -60,6 +60,10 @@ pub(crate) struct Delivery {
 pub(crate) struct Routes {
     recipients: Vec<Recipient>,
     by_worker: Vec<Vec<Delivery>>,
+    /// Members of share groups whose turn it is and whose sessions are stored.
+    pub(super) stored_members: Vec<Recipient>,
+    /// The share groups of which a member gets it.
+    pub(super) served: Vec<ShareRef>,
 }
 
 impl Routes {
@@ -68,17 +72,34 @@ impl Routes {
     pub(crate) fn find(&mut self, org: &Org, publisher: Option<SessionRef>, message: &Message) {
         self.by_worker.iter_mut().for_each(Vec::clear);
         self.recipients.clear();
+        self.stored_members.clear();
+        self.served.clear();
         if let Ok(topic) = TopicName::parse(message.topic()) {
             org.recipients(topic, &mut self.recipients);
         }
         let is_same = |a: &Recipient, b: &Recipient| a.session == b.session && b.share.is_none();
         let recipients = std::mem::take(&mut self.recipients);
         for matched in recipients.chunk_by(is_same) {
-            if let Some(delivery) = delivery(matched, publisher, message) {
+            if matched[0].is_stored {
+                self.stored_members.push(matched[0]);
+            } else if let Some(delivery) = delivery(matched, publisher, message) {
+                self.served.extend(delivery.share);
                 self.add(matched[0].address.worker, delivery);
             }
         }
         self.recipients = recipients;
+    }
+
+    /// Adds a member of a share group whose turn it is, since others have gone.
+    pub(super) fn add_member(&mut self, member: &Recipient, message: &Message, tries_left: u8) {
+        if let Some(found) = delivery(&[*member], None, message) {
+            self.served.extend(found.share);
+            let found = Delivery {
+                tries_left,
+                ..found
+            };
+            self.add(member.address.worker, found);
+        }
     }
 
     /// Adds the connection that carries a stored session, for a message at QoS 0.
@@ -236,6 +257,20 @@ impl Worker {
         true
     }
 
+    /// As [`send`](Self::send), where nobody waits to hear whether there was room.
+    pub(super) fn send_or_drop(
+        &mut self,
+        worker: u16,
+        message: &Arc<Message>,
+        org: &Arc<Org>,
+        deliveries: &[Delivery],
+    ) {
+        if !self.send(worker, message, org, deliveries) {
+            let metrics = &self.house.shared.metrics;
+            metrics.drop_messages("mailbox_full", deliveries.len());
+        }
+    }
+
     /// Posts what has been collected for other loops.
     pub(super) fn post_outboxes(&mut self) {
         for number in 0..self.outboxes.len() {
@@ -280,15 +315,20 @@ impl Worker {
             let Some(member) = org.next_member(share, gone) else {
                 break;
             };
+            if member.is_stored {
+                if self.pass_to_stored(org, message, &member) {
+                    return;
+                }
+                gone = member.session;
+                continue;
+            }
             let Some(next) = self::delivery(&[member], None, message) else {
                 break;
             };
             let next = Delivery { tries_left, ..next };
             let worker = member.address.worker;
             if worker != self.index {
-                if !self.send(worker, message, org, &[next]) {
-                    self.house.shared.metrics.drop_messages("mailbox_full", 1);
-                }
+                self.send_or_drop(worker, message, org, &[next]);
                 return;
             }
             if self.deliver(&next, message) {

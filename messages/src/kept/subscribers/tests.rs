@@ -20,26 +20,31 @@ const FILTERS: [&str; 6] = [
     "$share/g/a/+",
 ];
 
-fn carrier() -> Carrier {
-    let address = Address {
-        worker: 0,
-        connection: 1,
+/// The connection of a session of this number.
+fn carrier(number: u64) -> Carrier {
+    let org = Org::new("acme");
+    let open = |number: u64| {
+        let address = Address {
+            worker: 0,
+            connection: number as u32,
+        };
+        let opened = org.open(&Opening {
+            id: SessionId([0; 16]),
+            username: "alice",
+            client_id: &format!("c{number}"),
+            protocol: Protocol::V5,
+            peer: None,
+            os: None,
+            connected_at_ms: 0,
+            address,
+        });
+        Carrier {
+            address,
+            ticket: 1,
+            session: opened.session,
+        }
     };
-    let opened = Org::new("acme").open(&Opening {
-        id: SessionId([0; 16]),
-        username: "alice",
-        client_id: "c",
-        protocol: Protocol::V5,
-        peer: None,
-        os: None,
-        connected_at_ms: 0,
-        address,
-    });
-    Carrier {
-        address,
-        ticket: 1,
-        session: opened.session,
-    }
+    (0..=number).map(open).last().expect("at least one")
 }
 
 fn filter(text: &str) -> TopicFilter<'_> {
@@ -74,7 +79,7 @@ fn a_group_takes_turns_among_those_who_are_there() {
     };
     assert_eq!(turns(&index), [1, 2, 3, 4], "all are away");
     for number in [2, 4] {
-        index.carry(StoredRef(number), Some(carrier()));
+        index.carry(StoredRef(number), Some(carrier(number)));
     }
     assert_eq!(turns(&index), [2, 4, 2, 4]);
     index.unsubscribe(StoredRef(2), filter("$share/g/a/b"));
@@ -166,7 +171,7 @@ proptest! {
                 }
                 Op::Carry(session, is_there) => {
                     plain.attached.insert(session, is_there);
-                    index.carry(StoredRef(session), is_there.then(carrier));
+                    index.carry(StoredRef(session), is_there.then(|| carrier(session)));
                 }
                 Op::End(session) => {
                     for (f, text) in FILTERS.iter().enumerate() {
@@ -180,6 +185,11 @@ proptest! {
             }
             let away = plain.attached.values().filter(|is_there| !**is_there).count();
             prop_assert_eq!(index.counts(), (4, away));
+            for (session, is_there) in &plain.attached {
+                let found = index.carried_by(carrier(*session).session);
+                let expected = is_there.then(|| (StoredRef(*session), carrier(*session)));
+                prop_assert_eq!(found, expected);
+            }
             plain.check(found(&index, "a/b"));
         }
     }
@@ -194,7 +204,7 @@ fn rounds(text: &str, subscribers: u64) -> Duration {
         let session = begin(&mut index, number);
         index.subscribe(session, filter(text), with(1));
     }
-    let carrier = carrier();
+    let carrier = carrier(1);
     let stride = subscribers / ROUNDS;
     let mut one_try = || {
         let began = Instant::now();
