@@ -217,6 +217,7 @@ impl Run {
                 qos: 1,
                 is_routed: false,
             }),
+            held_back: None,
         }))
     }
 }

@@ -28,6 +28,14 @@ pub enum Answer {
         /// What became of it.
         outcome: Outcome,
     },
+    /// A message that was held back may go to those who wait for it, or goes to nobody.
+    Settled {
+        /// Its number, as [`Publish::held_back`](crate::Publish::held_back) said.
+        number: u64,
+        /// Not so if it came before, if its publisher no longer has the session and sends it
+        /// again, or if the log cannot be written.
+        is_new: bool,
+    },
     /// Messages to be sent, in this order.
     Push(Vec<Push>),
     /// Send PUBREL (MQTT-4.3.3-4).
@@ -125,6 +133,8 @@ pub struct Outcome {
     pub queued: usize,
     /// Queues that were full: it is lost to them, and counted.
     pub full: usize,
+    /// It came before, under the same packet identifier, and was not done again.
+    pub is_repeated: bool,
     /// It could not be retained: the organisation has as much as it may.
     pub not_retained: bool,
     /// The log cannot be written: nothing was done. The publisher may try again.

@@ -129,6 +129,10 @@ pub struct Publish {
     pub targets: Vec<To>,
     /// Whom to tell when it is durable.
     pub reply_to: Option<ReplyTo>,
+    /// If there are others who get it, not from here, once it is decided whether it is new: the
+    /// connection whose event loop has it, and its number there. Answered by
+    /// [`Answer::Settled`](crate::Answer::Settled), always.
+    pub held_back: Option<(Carrier, u64)>,
 }
 
 /// A stored session that gets a message.

@@ -277,6 +277,7 @@ impl House {
                 qos,
                 is_routed: false,
             }),
+            held_back: None,
         }
     }
 

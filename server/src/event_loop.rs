@@ -29,6 +29,7 @@ mod closing;
 mod connection;
 mod decoded;
 pub(crate) mod fuzz;
+mod held_back;
 mod inbound;
 mod keeping;
 mod listener;

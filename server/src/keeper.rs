@@ -13,7 +13,7 @@
 //!    `Refused`) before CONNACK. Otherwise the keeper is not concerned.
 //! 2. Messages for stored sessions are found by `Kept::recipients` and sent by `Publish`, together
 //!    with the retained flag; at QoS 0 they go to the carrier directly. The publisher's PUBACK or
-//!    PUBREC waits for `Published`.
+//!    PUBREC waits for `Published`; what others are to get only once waits for `Settled`.
 //! 3. `Push` brings messages with their identifiers; what the client says about them is told by
 //!    `Acknowledged` and `Received`; `Release` and `Released` are answers to be written.
 //! 4. However the connection ends: `Detach`; also when `Attached` comes and the connection is gone.

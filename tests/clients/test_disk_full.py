@@ -11,7 +11,7 @@ import pytest
 
 from harness import Server, login, wait_until
 from hooks import Endpoint, HookedServer
-from wire import CONNACK, PUBACK, RawClient, disconnect, session_expiry
+from wire import CONNACK, PUBACK, PUBREC, RawClient, disconnect, session_expiry
 
 DISK_MIB = 8
 SMALL_SEGMENTS = "[journal]\nsegment_bytes = 1048576\n"
@@ -269,3 +269,48 @@ def test_stored_sessions_wait_for_the_disk_and_lose_nothing(tight, small_disk):
     back, _ = stored(tight, "device")
     assert back.session_present
     back.close()
+
+
+def test_live_subscribers_get_of_a_stored_publisher_at_qos_2_just_what_is_written(
+    tight, small_disk
+):
+    """Of what is refused the publisher is told, and may send it again: nobody has got it."""
+    live = RawClient(tight.mqtt_port)
+    live.login("live", *login("alice"), level=5)
+    live.subscribe("room", qos=2)
+    publisher, code = stored(tight, "publisher", "bob")
+    assert code == 0
+    filler = fill(tight, small_disk)
+    sent, written = 0, []
+    publisher.socket.settimeout(0.5)
+
+    def nothing_is_written():
+        nonlocal sent
+        filler.take_everything()
+        sent += 1
+        try:
+            code = publisher.hand_over("room", b"%d" % sent + b"x" * 500, 2, sent)
+        except TimeoutError:
+            return True
+        written.extend([sent] if code < 0x80 else [])
+        return code >= 0x80
+
+    def live_gets(numbers):
+        got = [each.payload.split(b"x")[0] for each in live.take_messages(len(numbers))]
+        assert got == [b"%d" % number for number in numbers]
+        live.ping()
+
+    wait_until(nothing_is_written, "a message cannot be written", 30)
+    sent += 1
+    publisher.publish("room", b"%dx" % sent, 2, sent)
+    live_gets(written)
+
+    filler.give_back()
+    publisher.socket.settimeout(10)
+    answered = {}
+    while sent not in answered:
+        taken = publisher.expect(PUBREC).body
+        answered[int.from_bytes(taken[:2], "big")] = taken[2] if len(taken) > 2 else 0
+    live_gets([number for number, code in answered.items() if code < 0x80])
+    for client in (live, publisher):
+        client.close()

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from harness import wait_until
+from harness import login, wait_until
 from wire import (
+    CONNACK,
     DISCONNECT,
     PUBACK,
     PUBLISH,
@@ -384,6 +385,67 @@ def test_no_local_keeps_a_stored_publishers_messages_from_itself(server, guests,
         left = [each.payload for each in device.take_messages(2 if expected else 1)]
         assert left == ([b"own", b"another's"] if expected else [b"another's"])
         leave(server, device)
+
+
+# --- exactly once, for those whose sessions are not stored ---
+
+
+# MQTT-4.3.3-10
+def test_a_message_repeated_while_its_publisher_is_taken_over_reaches_live_subscribers_once(
+    server, guests, here
+):
+    live = guests.raw_login(f"{here}-live", "bob", level=5)
+    live.subscribe(here, qos=2)
+    publisher = guests.device(here)
+    rounds = 100
+    for number in range(rounds):
+        body = str(number).encode()
+        successor = guests.raw()
+        props = session_expiry(600)
+        successor.send_connect(here, *login("alice"), level=5, clean=False, props=props)
+        time.sleep(number % 10 / 5_000)  # the takeover comes before, after or meanwhile
+        publisher.publish(here, body, qos=2, packet_id=1)
+        assert successor.expect(CONNACK).body[:2] == b"\1\0"
+        assert successor.hand_over(here, body, qos=2, packet_id=1, dup=True) in (0, 0x10)
+        publisher = successor
+    got = [each.payload for each in live.take_messages(rounds)]
+    assert got == [b"%d" % number for number in range(rounds)]
+    hears_nothing(live)
+
+
+# MQTT-4.6.0-5
+@pytest.mark.parametrize("qos", [0, 1])
+def test_live_subscribers_get_all_that_a_stored_publisher_sends_in_its_order(
+    server, guests, here, qos
+):
+    """Those of QoS 2 wait for the disk; what follows them must not come before (§4.6)."""
+    live = guests.raw_login(f"{here}-live", "bob", level=5)
+    live.subscribe(here, qos=qos)
+    publisher = guests.device(here)
+    bodies = [b"%d" % number for number in range(60)]
+    for number, body in enumerate(bodies):
+        publisher.publish(here, body, qos=(2, 0, 1, 0)[number % 4], packet_id=number + 1)
+    at_qos_0 = [body for number, body in enumerate(bodies) if number % 2 == 1]
+    got = [(each.payload, each.qos) for each in live.take_messages(len(bodies))]
+    if qos == 0:
+        assert got == [(body, 0) for body in bodies]
+    else:
+        assert [body for body, level in got if level == 0] == at_qos_0
+        assert [body for body, _ in got] == bodies
+
+
+def test_a_connection_that_ends_takes_nothing_back_that_it_has_published(server, guests, here):
+    live = guests.raw_login(f"{here}-live", "bob", level=5)
+    live.subscribe(here, qos=0)
+    bodies = [b"%d" % number for number in range(20)]
+    for number, body in enumerate(bodies):
+        publisher = guests.device(f"{here}-{number}")
+        publisher.publish(here, body, qos=2)
+        publisher.publish(here, body, qos=0)
+        publisher.send(disconnect(0))
+        publisher.close()
+    got = [live.next_message().payload for _ in range(2 * len(bodies))]
+    assert sorted(got) == sorted(2 * bodies)
 
 
 # --- shared subscriptions ---

@@ -6,7 +6,7 @@
 
 use super::{BodySource, Book};
 use crate::answer::{Answer, Outcome};
-use crate::id::{Attachment, StoredRef};
+use crate::id::{Attachment, Carrier, StoredRef};
 use crate::record::{Published, Record, Retain, Target};
 use crate::request::{Publish, To};
 
@@ -16,8 +16,13 @@ const IN_USE_MAX: usize = 60_000;
 impl Book {
     pub(super) fn publish(&mut self, publish: Publish, now_ms: u64, bodies: &mut dyn BodySource) {
         let reply_to = publish.reply_to;
-        let will = publish.will;
-        let Some(outcome) = self.keep(publish, now_ms, bodies) else {
+        let (will, held_back) = (publish.will, publish.held_back);
+        let decided = self.keep(publish, now_ms, bodies);
+        if let Some((carrier, number)) = held_back {
+            let is_new = decided.is_some_and(|outcome| outcome.is_done());
+            self.answer_publish(decided, carrier, Answer::Settled { number, is_new });
+        }
+        let Some(outcome) = decided else {
             return;
         };
         if outcome.is_unavailable
@@ -33,10 +38,15 @@ impl Book {
                 is_routed: reply_to.is_routed,
                 outcome,
             };
-            match outcome.is_unavailable {
-                true => self.refusals.push((Some(reply_to.carrier), answer)),
-                false => self.letters.push((Some(reply_to.carrier), answer)),
-            }
+            self.answer_publish(decided, reply_to.carrier, answer);
+        }
+    }
+
+    /// What was not done waits for no record.
+    fn answer_publish(&mut self, decided: Option<Outcome>, carrier: Carrier, answer: Answer) {
+        match decided.is_some_and(|outcome| outcome.is_unavailable) {
+            true => self.refusals.push((Some(carrier), answer)),
+            false => self.letters.push((Some(carrier), answer)),
         }
     }
 
@@ -57,12 +67,19 @@ impl Book {
                     return None;
                 }
                 if self.has_received(attachment, packet_id) {
-                    return Some(Outcome::default());
+                    return Some(Outcome {
+                        is_repeated: true,
+                        ..Outcome::default()
+                    });
                 }
                 Some((attachment.session, packet_id))
             }
         };
-        if self.is_failing || self.is_full() {
+        let is_for_log = received.is_some()
+            || publish.will.is_some()
+            || publish.retain != Retain::No
+            || !publish.targets.is_empty();
+        if is_for_log && (self.is_failing || self.is_full()) {
             return Some(Self::unavailable());
         }
         let mut outcome = Outcome::default();
@@ -146,6 +163,13 @@ impl Book {
         self.tally.queued += outcome.queued as u64;
         self.tally.queue_full += outcome.full as u64;
         targets
+    }
+}
+
+impl Outcome {
+    /// Whether it was done, now.
+    fn is_done(self) -> bool {
+        !self.is_repeated && !self.is_unavailable
     }
 }
 

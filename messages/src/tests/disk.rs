@@ -1,5 +1,6 @@
 //! The log or SQLite cannot be written, or do not fit each other.
 
+use super::publishing::{at_qos_2, held_back, publisher, told};
 use super::{Dir, HOUR, House, LIMITS, ORGS, QUOTA, WIDE, short};
 use crate::{
     Answer, Desk, Limits, NotSubscribed, OpenError, Refused, Request, RetainHandling, Settings,
@@ -36,6 +37,27 @@ fn while_the_log_fails_nothing_new_begins_and_nothing_decided_is_lost() {
     assert!(!house.desk.is_failing());
     house.crash();
     assert_eq!(short(&house.attach("c").window), ["1 m1"]);
+}
+
+#[test]
+fn while_the_log_fails_others_get_nothing_new_of_a_stored_publisher_but_what_waits_in_order() {
+    let mut house = House::new();
+    let from = publisher(&mut house);
+    house.desk.break_log(true);
+    let first = at_qos_2(&mut house, from, 5, "decided");
+    let first = held_back(&mut house, first, 1);
+    assert_eq!(house.ask(first), []);
+    let behind = house.publish_request("a/b", "nothing for the log", 1);
+    let behind = held_back(&mut house, behind, 2);
+    assert_eq!(house.ask(behind), []);
+    let refused = at_qos_2(&mut house, from, 6, "refused");
+    let refused = held_back(&mut house, refused, 3);
+    assert_eq!(told(&house.ask(refused)), [(3, Some(false)), (9, None)]);
+
+    house.desk.break_log(false);
+    let letters = house.pass(1_000);
+    let expected = [(1, Some(true)), (9, None), (2, Some(true)), (9, None)];
+    assert_eq!(told(&letters), expected);
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! What publishers can rely on: an answer means that it is durable, QoS 2 that it is there once.
 
 use super::{HOUR, House, short};
-use crate::{Answer, Attachment, Outcome, Publish, Request};
+use crate::{Answer, Attachment, Letter, Outcome, Publish, Request};
 
-fn publisher(house: &mut House) -> Attachment {
+pub(super) fn publisher(house: &mut House) -> Attachment {
     let wish = house.wish("p", HOUR);
     house.attach_as(wish).attachment.unwrap()
 }
 
-fn at_qos_2(house: &mut House, from: Attachment, packet_id: u16, body: &str) -> Publish {
+pub(super) fn at_qos_2(house: &mut House, from: Attachment, packet_id: u16, body: &str) -> Publish {
     Publish {
         received: Some((from, packet_id)),
         ..house.publish_request("a/b", body, 2)
@@ -44,7 +44,7 @@ fn a_qos_2_message_that_is_sent_again_after_a_crash_is_not_queued_again() {
     assert_eq!(attached.received, [5]);
     let from = attached.attachment.unwrap();
     let request = at_qos_2(&mut house, from, 5, "m");
-    assert_eq!(house.publish_as(request).0, Outcome::default());
+    assert!(house.publish_as(request).0.is_repeated);
     assert_eq!(house.attach("c").window.len(), 1);
 }
 
@@ -76,6 +76,54 @@ fn a_qos_2_message_of_a_connection_that_was_taken_over_is_left_to_the_next() {
     publisher(&mut house);
     assert_eq!(house.ask(Request::Publish(Box::new(request))), []);
     assert_eq!(house.attach("c").window, []);
+}
+
+/// Others wait for this message, under this number.
+pub(super) fn held_back(house: &mut House, publish: Publish, number: u64) -> Request {
+    let held_back = Some((house.carrier(), number));
+    Request::Publish(Box::new(Publish {
+        held_back,
+        ..publish
+    }))
+}
+
+/// In their order: what was settled and whether it was new, and the identifiers of what was answered.
+pub(super) fn told(letters: &[Letter]) -> Vec<(u64, Option<bool>)> {
+    let told = letters.iter().filter_map(|(_, answer)| match answer {
+        Answer::Settled { number, is_new } => Some((*number, Some(*is_new))),
+        Answer::Published { packet_id, .. } => Some((u64::from(*packet_id), None)),
+        _ => None,
+    });
+    told.collect()
+}
+
+// MQTT-4.3.3-10, MQTT-4.3.3-12
+#[test]
+fn others_get_a_qos_2_message_once_however_often_it_is_sent() {
+    let mut house = House::new();
+    let from = publisher(&mut house);
+    let request = at_qos_2(&mut house, from, 5, "m");
+    for (number, is_new) in [(1, true), (2, false), (3, false)] {
+        let request = held_back(&mut house, request.clone(), number);
+        let letters = house.ask(request);
+        assert_eq!(told(&letters), [(number, Some(is_new)), (9, None)]);
+    }
+    house.ask(Request::Release(from, 5));
+    let request = held_back(&mut house, request, 4);
+    assert_eq!(told(&house.ask(request)), [(4, Some(true)), (9, None)]);
+}
+
+#[test]
+fn others_get_nothing_from_a_connection_that_was_taken_over_but_from_the_next() {
+    let mut house = House::new();
+    let old = publisher(&mut house);
+    let request = at_qos_2(&mut house, old, 5, "m");
+    let new = publisher(&mut house);
+    let request = held_back(&mut house, request, 1);
+    assert_eq!(told(&house.ask(request)), [(1, Some(false))]);
+    let request = at_qos_2(&mut house, new, 5, "m");
+    let request = held_back(&mut house, request, 2);
+    assert_eq!(told(&house.ask(request)), [(2, Some(true)), (9, None)]);
 }
 
 #[test]

@@ -232,15 +232,16 @@ impl Worker {
         qos: QoS,
     ) -> Origin {
         let ticket = self.connections.get(key).map_or(0, |found| found.ticket);
-        let reply_to = packet_id.map(|packet_id| ReplyTo {
-            carrier: Carrier {
-                address: Address {
-                    worker: self.index,
-                    connection: key as u32,
-                },
-                ticket,
-                session,
+        let carrier = Carrier {
+            address: Address {
+                worker: self.index,
+                connection: key as u32,
             },
+            ticket,
+            session,
+        };
+        let reply_to = packet_id.map(|packet_id| ReplyTo {
+            carrier,
             packet_id: packet_id.get(),
             qos: qos.value(),
             is_routed: false,
@@ -248,6 +249,7 @@ impl Worker {
         Origin {
             session: Some(session),
             stored: self.attachment(key),
+            carrier: Some(carrier),
             reply_to,
             will: None,
         }

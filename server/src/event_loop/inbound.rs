@@ -177,6 +177,7 @@ impl Worker {
         let stored = self.stored.get(&(key as u32));
         unanswered >= most + usize::from(is_v5)
             || stored.is_some_and(|stored| stored.unanswered() >= most)
+            || self.held_back.unacknowledged(connection.ticket) >= most
     }
 
     /// Whether a client takes what it asks for. If not, nothing more is read from it until the socket

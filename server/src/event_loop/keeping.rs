@@ -8,7 +8,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
-use messages::{Attachment, Outcome, Publish, Request, Retain, StoredRecipient, To};
+use messages::{Attachment, Outcome, Publish, ReplyTo, Request, Retain, StoredRecipient, To};
 use mqtt::{Message, PublishOutcome, QoS, SubscriptionOptions};
 use presence::Org;
 use topics::TopicName;
@@ -78,6 +78,7 @@ impl Worker {
             retain,
             targets,
             reply_to: None,
+            held_back: None,
         })
     }
 
@@ -89,10 +90,7 @@ impl Worker {
         origin: &Origin,
         outcome: PublishOutcome,
     ) -> Option<PublishOutcome> {
-        publish.reply_to = origin.reply_to.map(|mut reply_to| {
-            reply_to.is_routed = outcome == PublishOutcome::Routed;
-            reply_to
-        });
+        publish.reply_to = origin.reply_to_with(outcome);
         let asked = self.house.shared.keeper.ask(Request::Publish(publish));
         match origin.reply_to {
             _ if asked.is_err() => Some(PublishOutcome::QuotaExceeded),
@@ -130,6 +128,14 @@ impl Worker {
 }
 
 impl Origin {
+    /// Where the keeper's answer goes, and what became of the message so far.
+    pub(super) fn reply_to_with(&self, outcome: PublishOutcome) -> Option<ReplyTo> {
+        self.reply_to.map(|reply_to| ReplyTo {
+            is_routed: outcome == PublishOutcome::Routed,
+            ..reply_to
+        })
+    }
+
     /// Under which packet identifier a stored session has sent a message at QoS 2.
     fn received(&self, message: &Message) -> Option<(Attachment, u16)> {
         let is_exactly_once = message.qos() == QoS::ExactlyOnce;

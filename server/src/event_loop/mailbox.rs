@@ -81,6 +81,11 @@ impl Mailbox {
         has_room
     }
 
+    /// Gives back room that was reserved for deliveries that are not posted.
+    pub(super) fn release(&self, count: usize) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+
     /// Posts deliveries for which there is room reserved.
     pub(super) fn post_parcel(&self, parcel: Parcel) {
         self.post(Letter::Deliver(parcel));

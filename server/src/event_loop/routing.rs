@@ -33,6 +33,8 @@ pub(super) struct Origin {
     pub(super) session: Option<SessionRef>,
     /// If that is a stored one.
     pub(super) stored: Option<Attachment>,
+    /// The connection that it came by.
+    pub(super) carrier: Option<Carrier>,
     /// Where its answer goes.
     pub(super) reply_to: Option<ReplyTo>,
     /// The stored session whose will it was.
@@ -219,6 +221,11 @@ impl Worker {
         routes.find(org, origin.session, &message);
         let to_keep = self.to_keep(org, &origin, &message, &mut routes);
         let message = Arc::new(message);
+        if self.must_hold_back(&origin, &message) {
+            let outcome = self.hold_back(org, &origin, &message, &routes, to_keep);
+            self.routes = routes;
+            return outcome;
+        }
         let mut outcome = PublishOutcome::NoMatchingSubscribers;
         for (worker, deliveries) in routes.groups() {
             let has_room = self.send(worker, &message, org, deliveries);
@@ -250,11 +257,40 @@ impl Worker {
         if !self.house.mailboxes[number].reserve(deliveries.len()) {
             return false;
         }
+        self.pack(number, message, org, deliveries);
+        true
+    }
+
+    /// As [`send`](Self::send), where room in the mailbox was reserved before, also in that of this
+    /// loop.
+    pub(super) fn send_reserved(
+        &mut self,
+        worker: u16,
+        message: &Arc<Message>,
+        org: &Arc<Org>,
+        deliveries: &[Delivery],
+    ) {
+        if worker == self.index {
+            self.house.mailboxes[usize::from(worker)].release(deliveries.len());
+            for delivery in deliveries {
+                self.deliver_or_pass_on(delivery, message, Some(org));
+            }
+        } else {
+            self.pack(usize::from(worker), message, org, deliveries);
+        }
+    }
+
+    fn pack(
+        &mut self,
+        number: usize,
+        message: &Arc<Message>,
+        org: &Arc<Org>,
+        deliveries: &[Delivery],
+    ) {
         self.outboxes[number].add(message, org, deliveries);
         if self.outboxes[number].len() >= PARCEL_DELIVERIES_MAX {
             self.post(number);
         }
-        true
     }
 
     /// As [`send`](Self::send), where nobody waits to hear whether there was room.
@@ -344,7 +380,12 @@ impl Worker {
 impl House {
     /// The outcome for the publisher after one more loop has had room for its deliveries, or none:
     /// then they are dropped and counted.
-    fn sum_up(&self, so_far: PublishOutcome, has_room: bool, count: usize) -> PublishOutcome {
+    pub(super) fn sum_up(
+        &self,
+        so_far: PublishOutcome,
+        has_room: bool,
+        count: usize,
+    ) -> PublishOutcome {
         if !has_room {
             self.shared.metrics.drop_messages("mailbox_full", count);
         }

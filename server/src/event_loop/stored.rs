@@ -302,6 +302,9 @@ impl Worker {
         match answer {
             Answer::Attached(attached) => return self.take_up(carrier, &attached),
             Answer::Refused(why) => return self.refuse_attaching(carrier, why),
+            Answer::Settled { number, is_new } => {
+                return self.hear_settled(carrier, number, is_new);
+            }
             _ => {}
         }
         let key = carrier.address.connection as usize;
@@ -338,7 +341,11 @@ impl Worker {
                     EndReason::ProtocolError,
                 );
             }
-            Answer::Close(_) | Answer::Will { .. } | Answer::Attached(_) | Answer::Refused(_) => {}
+            Answer::Close(_)
+            | Answer::Will { .. }
+            | Answer::Attached(_)
+            | Answer::Refused(_)
+            | Answer::Settled { .. } => {}
         }
     }
 

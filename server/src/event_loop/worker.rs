@@ -14,6 +14,7 @@ use slab::Slab;
 use super::House;
 use super::connection::{Connection, Online, Pending, Tick};
 use super::decoded::Decoded;
+use super::held_back::HeldBack;
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
 use super::metrics::Tally;
@@ -75,6 +76,8 @@ pub(super) struct Worker {
     pub(super) wills: HashMap<u32, Bytes>,
     /// What is kept of connections whose sessions are stored, or to be.
     pub(super) stored: HashMap<u32, Box<Stored>>,
+    /// Messages that others get when the keeper has settled them.
+    pub(super) held_back: HeldBack,
     /// Stored messages that were decoded in this batch.
     pub(super) decoded: Decoded,
     /// Retained messages that wait for room.
@@ -148,6 +151,7 @@ impl Worker {
             outboxes,
             wills: HashMap::new(),
             stored: HashMap::new(),
+            held_back: HeldBack::default(),
             decoded: Decoded::default(),
             retaining: Retaining::default(),
             kept,

@@ -223,6 +223,7 @@ fn publish(keeper: &Keeper, body: &str, packet_id: u16) -> Result<(), Busy> {
             qos: 1,
             is_routed: false,
         }),
+        held_back: None,
     })))
 }
 
