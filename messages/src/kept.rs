@@ -64,6 +64,19 @@ impl Directory {
     }
 }
 
+/// A client that is about to ask for a stored session: it is known as long as this lives.
+#[derive(Debug)]
+pub struct Arrival {
+    kept: Arc<Kept>,
+    client_id: CompactString,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.kept.arrived(&self.client_id);
+    }
+}
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -115,6 +128,17 @@ impl Kept {
     #[must_use]
     pub fn knows(&self, client_id: &str) -> bool {
         self.sessions.load(Ordering::Acquire) > 0 && self.subscribers.read().knows(client_id)
+    }
+
+    /// To be called before a client's session opens that is to be stored, so that a connection of
+    /// the same client that opens after it knows of it, though the keeper does not yet.
+    #[must_use]
+    pub fn announce(self: &Arc<Self>, client_id: &str) -> Arrival {
+        self.arrive(client_id);
+        Arrival {
+            kept: Arc::clone(self),
+            client_id: client_id.into(),
+        }
     }
 
     /// Appends one [`StoredRecipient`] for each subscription of a stored session that matches,

@@ -9,11 +9,14 @@ from harness import login, wait_until
 from wire import (
     CONNACK,
     DISCONNECT,
+    PINGREQ,
+    PINGRESP,
     PUBACK,
     PUBLISH,
     PUBREL,
     answer,
     disconnect,
+    packet,
     publish,
     receive_maximum,
     session_expiry,
@@ -385,6 +388,38 @@ def test_no_local_keeps_a_stored_publishers_messages_from_itself(server, guests,
         left = [each.payload for each in device.take_messages(2 if expected else 1)]
         assert left == ([b"own", b"another's"] if expected else [b"another's"])
         leave(server, device)
+
+
+def test_a_connection_that_is_taken_over_before_its_connack_leaves_no_session_behind(
+    server, guests, here
+):
+    """Of two that come at once, the one that stays wants none."""
+    judged = 0
+    for number in range(60):
+        client_id = f"{here}-{number}"
+        storing, plain = guests.raw(), guests.raw()
+        props = session_expiry(600)
+        storing.send_connect(client_id, *login("alice"), level=5, clean=True, props=props)
+        time.sleep(number % 4 / 5_000)
+        plain.send_connect(client_id, *login("alice"), level=5, clean=True)
+        if plain.expect(CONNACK).body[1] != 0 or not stays(plain):
+            continue  # the other one came later
+        judged += 1
+        plain.send(disconnect(0))
+        plain.close()
+        storing.close()
+        later = guests.device(client_id)
+        assert not later.session_present, f"round {number}"
+        later.close()
+    assert judged > 10
+
+
+def stays(client):
+    """Whether a connection is still there once whatever was under way is done."""
+    time.sleep(0.05)
+    client.send(packet(PINGREQ))
+    heard = client.read_packet()
+    return heard is not None and heard.kind == PINGRESP
 
 
 # --- exactly once, for those whose sessions are not stored ---

@@ -225,3 +225,19 @@ fn an_organisation_has_as_many_sessions_as_it_may() {
     assert!(matches!(letters[0].1, Answer::Refused(Refused::TooMany)));
     assert!(house.attach("a").session_present);
 }
+
+#[test]
+fn an_announced_client_is_known_until_the_last_of_its_connections_is_decided() {
+    let mut house = House::new();
+    let kept = house.kept();
+    let announced = [kept.announce("c"), kept.announce("c")];
+    assert!(kept.knows("c") && !kept.knows("d"));
+    let wish = house.wish("c", 0);
+    assert_eq!(house.attach_as(wish).attachment, None);
+    assert!(kept.knows("c"), "they have not asked yet");
+    let [first, second] = announced;
+    drop(first);
+    assert!(kept.knows("c"));
+    drop(second);
+    assert!(!kept.knows("c"));
+}

@@ -252,7 +252,7 @@ impl Worker {
             return Flow::Ended;
         }
         self.passes.issue(key, pass);
-        self.note_wish(key, request, admission, client_id);
+        let arrival = self.announce(request, admission, client_id);
         let Some(client) = self.client(key, request) else {
             return Flow::Ended;
         };
@@ -268,6 +268,9 @@ impl Worker {
             client,
             ticket: connection.ticket,
         });
+        if asked.is_ok() {
+            self.note_wish(key, request, admission, client_id, arrival);
+        }
         pending.assigned = assigned;
         self.put_back(key, pending);
         self.keep_will(key, request.will.as_deref());

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use compact_str::CompactString;
 use messages::{
-    Answer, Attach, Attached, Attachment, Carrier, Detach, Push, Pushed, Refused, Request,
+    Answer, Arrival, Attach, Attached, Attachment, Carrier, Detach, Push, Pushed, Refused, Request,
 };
 use mqtt::{
     Accepted, ConnectRequest, Discarded, DisconnectReason, Message, Outgoing, QoS, Refusal,
@@ -28,7 +28,7 @@ use mqtt::{
 use presence::{Address, EndReason, Org, SessionRef};
 use topics::TopicFilter;
 
-use super::connection::Connection;
+use super::connection::{Connection, Online};
 use super::routing::Origin;
 use super::worker::Worker;
 use crate::accounts::Admission;
@@ -58,19 +58,38 @@ struct Wish {
     username: CompactString,
     clean_start: bool,
     will: Option<Box<messages::Will>>,
+    /// Until the keeper is asked.
+    _arrival: Option<Arrival>,
 }
 
 impl Worker {
     // === the beginning ===
 
+    /// Announces a CONNECT that wants a session that outlives the connection. To be called before
+    /// its session is asked for: whichever of a client's connections opens later knows of it.
+    pub(super) fn announce(
+        &self,
+        request: &ConnectRequest,
+        admission: &Admission,
+        client_id: &str,
+    ) -> Option<Arrival> {
+        let shared = &self.house.shared;
+        let limits = &shared.limits;
+        let expiry_secs = limits.session_expiry_secs(request.session_expiry_secs);
+        let kept = self.kept_of(&shared.orgs[admission.org.get()]);
+        (expiry_secs != 0).then(|| kept.announce(client_id))
+    }
+
     /// Notes that a CONNECT concerns the keeper, if it does: it wants a session that outlives the
-    /// connection, or its client has one.
+    /// connection, or its client has one or wants one by a connection before it. To be called after
+    /// its session is asked for.
     pub(super) fn note_wish(
         &mut self,
         key: usize,
         request: &ConnectRequest,
         admission: &Admission,
         client_id: &str,
+        arrival: Option<Arrival>,
     ) {
         let shared = &self.house.shared;
         let expiry_secs = shared
@@ -90,6 +109,7 @@ impl Worker {
                 .will
                 .as_deref()
                 .and_then(|will| stored_will(will, self.now_ms)),
+            _arrival: arrival,
         };
         let stored = Stored {
             wish: Some(Box::new(wish)),
@@ -147,11 +167,12 @@ impl Worker {
         let key = carrier.address.connection as usize;
         let waiting = self.awaiting(key, carrier.ticket);
         let online = waiting.and_then(|found| found.online.as_ref());
-        let Some(online) = online.filter(|online| online.session == carrier.session) else {
-            // The connection ended meanwhile: it never was accepted, so its will is not sent.
-            if let Some(attachment) = attached.attachment {
-                self.leave(attachment, None, false);
-            }
+        // Another connection may have taken it over, which this loop hears of only later.
+        let is_it = |online: &&Online| {
+            online.session == carrier.session && online.org.session(carrier.session).is_some()
+        };
+        let Some(online) = online.filter(is_it) else {
+            self.undo_attaching(attached);
             return;
         };
         let org = Arc::clone(&online.org);
@@ -180,6 +201,15 @@ impl Worker {
         );
         self.push(key, &attached.window);
         self.go_on(key);
+    }
+
+    /// The connection ended meanwhile: it never was accepted, so its will is not sent, and a session
+    /// that began with it ends.
+    fn undo_attaching(&self, attached: &Attached) {
+        if let Some(attachment) = attached.attachment {
+            let expiry_secs = (!attached.session_present).then_some(0);
+            self.leave(attachment, expiry_secs, false);
+        }
     }
 
     /// The subscriptions come back with the client: whoever asks is told of them.
