@@ -129,6 +129,8 @@ pub struct Server {
     runtime: Runtime,
     http: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
     readiness: Arc<Readiness>,
+    accounts: Arc<Accounts>,
+    has_certificates: bool,
 }
 
 impl App {
@@ -297,6 +299,7 @@ impl App {
         if let Some(listener) = self.https {
             http.push(serve_http(&runtime, listener, tls.clone(), self.state)?);
         }
+        let has_certificates = tls.is_some();
         if let Some(tls) = tls {
             runtime.spawn(tls::reload(tls));
         }
@@ -311,6 +314,8 @@ impl App {
             runtime,
             http,
             readiness: self.readiness,
+            accounts,
+            has_certificates,
         })
     }
 }
@@ -319,6 +324,24 @@ impl Server {
     /// Waits until the operator asks to stop, by SIGINT or SIGTERM.
     pub fn wait_for_stop(&self) {
         self.runtime.block_on(signals::stop_requested());
+    }
+
+    /// From now on SIGHUP asks for the keys of tokens to be read again, besides certificates, which
+    /// [`tls`] sees to.
+    pub fn reload_on_hangup(&self) {
+        let (accounts, has_certificates) = (Arc::clone(&self.accounts), self.has_certificates);
+        self.runtime.spawn(signals::on_hangup(move || {
+            let sources = accounts.key_sources();
+            let source_count = sources.map(|source| source.reload()).count();
+            match (has_certificates, source_count) {
+                (false, 0) => tracing::info!(
+                    "SIGHUP: there are no certificates or keys of tokens to be read again; settings \
+                     are read at the start only"
+                ),
+                (_, 0) => {}
+                _ => tracing::info!("SIGHUP: the keys of tokens are read again"),
+            }
+        }));
     }
 
     /// Sends every client away, ends every session, delivers for as long as webhooks may take,

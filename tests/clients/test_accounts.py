@@ -2,7 +2,9 @@
 
 import http.server
 import json
+import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -153,6 +155,22 @@ def test_keys_are_fetched_and_a_new_one_is_looked_up_at_most_now_and_then(tmp_pa
             assert login("EdDSA", "three") == BAD_PASSWORD
             assert login("RS256", "one") == SUCCESS, "what was fetched outlives a failure"
             assert metric(server, "token_key_fetch_failures_total") >= 1
+
+
+def test_a_key_that_was_taken_back_counts_no_more_after_a_sighup(tmp_path):
+    limits = "[accounts]\njwks_allow_addresses = ['127.0.0.0/8']\nguess_user_max = 0\n"
+    with KeyServer(public_jwk("RS256", "one")) as keys:
+        settings = limits + org(f'[[org.jwt]]\njwks_url = "{keys.url}"')
+        with Server(tmp_path, settings) as server:
+            right = token("RS256", key_id="one")
+            assert code(server, "c", "carol@org_t", right) == SUCCESS
+            keys.keys[:] = [public_jwk("ES256", "two")]
+            assert code(server, "c", "carol@org_t", right) == SUCCESS, "until it is asked"
+            os.kill(server.pid, signal.SIGHUP)
+            wait_until(
+                lambda: code(server, "c", "carol@org_t", right) == BAD_PASSWORD,
+                "the keys have been read again",
+            )
 
 
 def test_a_session_ends_with_its_token_and_the_webhook_says_why(tmp_path):

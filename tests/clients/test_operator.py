@@ -2,13 +2,14 @@
 
 import os
 import re
+import signal
 import socket
 import stat
 from pathlib import Path
 
 import pytest
 
-from harness import KEY, PRESENCE, Http, Process, Server, free_port, login, run
+from harness import KEY, PRESENCE, Http, Process, Server, free_port, login, run, wait_until
 from wire import RawClient
 
 EX_USAGE = 64
@@ -206,3 +207,30 @@ def test_the_same_folder_is_not_served_twice(tmp_path):
         second = run("serve", "--config", str(server.config), settings=ports)
         assert second.returncode != 0
         assert str(tmp_path / "data") in second.stderr
+
+
+def test_a_sighup_ends_nothing_and_the_log_says_that_there_is_nothing_to_read(tmp_path):
+    with Server(tmp_path) as server:
+        client = RawClient(server.mqtt_port)
+        client.login("stays", *login("alice"))
+        for _ in range(3):
+            os.kill(server.pid, signal.SIGHUP)
+        wait_until(lambda: "SIGHUP: there are no certificates" in server.log, "it is said")
+        client.ping()
+
+
+def test_a_sighup_while_the_server_starts_does_not_end_it(tmp_path):
+    with Server(tmp_path) as server:
+        server.stop()
+        server.launch()
+        # As soon as it is itself and catches it, long before it is ready.
+        status = Path(f"/proc/{server.pid}/status")
+        wait_until(
+            lambda: int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & 1,
+            "SIGHUP is caught",
+        )
+        os.kill(server.pid, signal.SIGHUP)
+        wait_until(lambda: "mqtt://" in server.log, "it has started")
+        client = RawClient(server.mqtt_port)
+        client.login("new", *login("alice"))
+        client.close()

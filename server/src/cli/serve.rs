@@ -12,7 +12,7 @@ use crate::accounts::Accounts;
 use crate::app::App;
 use crate::config::{Config, Listen};
 use crate::data_dir::{DataDir, NewOrg, Organisation};
-use crate::log;
+use crate::{log, signals};
 
 type Failure = Box<dyn Error>;
 
@@ -33,6 +33,7 @@ pub(super) fn run(arguments: &ServeArgs) -> ExitCode {
 }
 
 fn serve(config: &Config) -> Result<(), Failure> {
+    signals::outlive_hangups()?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let (accounts, new_org) = accounts(config, &data_dir)?;
     for id in accounts.open_org_ids() {
@@ -44,6 +45,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
     let app = App::build(config, accounts, data_dir.path(), None)?;
     announce(&data_dir, new_org.as_ref(), app.bound())?;
     let server = app.run()?;
+    server.reload_on_hangup();
     server.wait_for_stop();
     tracing::info!("stopping");
     server.stop();

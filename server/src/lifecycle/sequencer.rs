@@ -20,8 +20,8 @@ use presence::{EndReason, Listing, Org, Piece, SessionId};
 
 use super::Occurrence;
 use super::plan::{Change, FACTS_MAX, Plan, World};
-use super::rush::Rush;
 use super::requests::{EndRequest, EndUserRequest, Lifecycle, OpenRequest, Queue, Request, Waited};
+use super::rush::Rush;
 use crate::bell::Bell;
 use crate::clock::unix_ms;
 use crate::event_loop::{Letter, Letters, MqttMetrics};

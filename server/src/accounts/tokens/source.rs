@@ -94,6 +94,11 @@ impl KeySource {
         Some(state.fetches)
     }
 
+    /// Fetches now, or once more after the fetch that is under way.
+    pub(crate) fn reload(&self) {
+        self.wanted.notify_one();
+    }
+
     /// How many fetches have ended.
     pub(crate) fn fetches(&self) -> u64 {
         self.lock().fetches
