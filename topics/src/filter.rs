@@ -5,8 +5,11 @@
 //! here for single filters: which names a filter matches, and whether two filters have a name in
 //! common. [`FilterTrie`](crate::FilterTrie) answers them for many at once.
 
+mod owned;
+
 use thiserror::Error;
 
+pub use self::owned::TopicFilterBuf;
 use crate::levels::{Met, Prefix, Taken, covers, meet, take};
 use crate::{TOPIC_BYTES_MAX, TopicName};
 

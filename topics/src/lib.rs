@@ -6,7 +6,7 @@
 //! # Layout
 //!
 //! - `name`: [`TopicName`], what a client publishes to.
-//! - `filter`: [`TopicFilter`], what a client subscribes to.
+//! - `filter`: [`TopicFilter`], what a client subscribes to; [`TopicFilterBuf`] keeps one.
 //! - `levels`: the comparisons of level sequences that filters and the trie share.
 //! - `trie`: [`FilterTrie`], the one index of filters, for routing and for queries.
 //! - [`slab`]: numbered slots whose growth never copies more than one chunk.
@@ -21,7 +21,7 @@ pub mod split_table;
 mod testing;
 mod trie;
 
-pub use filter::{TopicFilter, TopicFilterError};
+pub use filter::{TopicFilter, TopicFilterBuf, TopicFilterError};
 pub use name::{TopicName, TopicNameError};
 pub use trie::{BudgetSpent, FilterTrie, NodeId};
 

@@ -9,36 +9,50 @@
 //! `{username}` and `{client_id}` never widen a rule. A name that cannot stand in one level, or
 //! would make a topic begin with `$`, makes an allowing filter say nothing, and a denying one hold
 //! for everybody at that level.
+//!
+//! Rules are compiled once and shared by all sessions of the organisation. A session has its names
+//! beside them, so that many rules cost many sessions nothing, and asks without allocating whether
+//! it may publish.
+
+mod template;
 
 use std::sync::Arc;
 
 use topics::{TopicFilter, TopicName};
 
+pub(crate) use self::template::fault_of_filter;
+use self::template::{Names, RuleFilter};
 use crate::config::{Effect, OrgConfig, RuleAction, RuleConfig};
-
-const USERNAME: &str = "{username}";
-const CLIENT_ID: &str = "{client_id}";
 
 /// The rules of an organisation.
 pub(super) struct Rules {
-    rules: Vec<RuleConfig>,
+    compiled: Arc<Compiled>,
+    /// What holds for everybody whom no rule names.
+    common: Arc<SessionRules>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    rules: Box<[Rule]>,
     default: Effect,
-    /// The rules as everybody has them, if they are the same for all.
-    common: Option<Arc<SessionRules>>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    effect: Effect,
+    action: RuleAction,
+    filters: Box<[RuleFilter]>,
+    /// Whom it is about, sorted; empty: everybody.
+    users: Box<[Box<str>]>,
 }
 
 /// The rules as they hold for one session.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SessionRules {
-    rules: Box<[SessionRule]>,
-    default: Effect,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct SessionRule {
-    effect: Effect,
-    action: RuleAction,
-    filters: Box<[Box<str>]>,
+    compiled: Arc<Compiled>,
+    names: Names,
+    /// Which rules are about others; empty: none.
+    about_others: Box<[bool]>,
 }
 
 impl Rules {
@@ -52,48 +66,68 @@ impl Rules {
         if org.rules.is_empty() && default == Effect::Allow {
             return None;
         }
-        let mut rules = Self {
-            rules: org.rules.clone(),
+        Some(Self::compile(&org.rules, default))
+    }
+
+    fn compile(rules: &[RuleConfig], default: Effect) -> Self {
+        let compiled = Arc::new(Compiled {
+            rules: rules.iter().map(Rule::compile).collect(),
             default,
-            common: None,
+        });
+        let others = compiled.rules.iter().map(|rule| !rule.users.is_empty());
+        let common = SessionRules {
+            about_others: others.collect(),
+            names: Names::default(),
+            compiled: Arc::clone(&compiled),
         };
-        let is_personal = |rule: &RuleConfig| {
-            let names_somebody =
-                |text: &String| text.contains(USERNAME) || text.contains(CLIENT_ID);
-            !rule.users.is_empty() || rule.topics.iter().any(names_somebody)
-        };
-        if !rules.rules.iter().any(is_personal) {
-            rules.common = Some(Arc::new(rules.write_out("", "")));
+        Self {
+            compiled,
+            common: Arc::new(common),
         }
-        Some(rules)
     }
 
     /// The rules for one session.
     pub(super) fn session(&self, username: &str, client_id: &str) -> Arc<SessionRules> {
-        match &self.common {
-            Some(common) => Arc::clone(common),
-            None => Arc::new(self.write_out(username, client_id)),
+        let rules = &self.compiled.rules;
+        let is_common = |rule: &Rule| {
+            let names_nobody = !rule.filters.iter().any(RuleFilter::is_personal);
+            names_nobody && (rule.users.is_empty() || !rule.is_about(username))
+        };
+        if rules.iter().all(is_common) {
+            return Arc::clone(&self.common);
+        }
+        let others = rules.iter().map(|rule| !rule.is_about(username));
+        let is_about_all = others.clone().all(|is_about_others| !is_about_others);
+        Arc::new(SessionRules {
+            compiled: Arc::clone(&self.compiled),
+            names: Names::new(username, client_id),
+            about_others: if is_about_all {
+                Box::default()
+            } else {
+                others.collect()
+            },
+        })
+    }
+}
+
+impl Rule {
+    fn compile(config: &RuleConfig) -> Self {
+        let filters = config.topics.iter();
+        let mut users: Box<[Box<str>]> = config.users.iter().map(|user| (**user).into()).collect();
+        users.sort_unstable();
+        Self {
+            effect: config.effect,
+            action: config.action,
+            filters: filters
+                .filter_map(|text| RuleFilter::compile(text))
+                .collect(),
+            users,
         }
     }
 
-    fn write_out(&self, username: &str, client_id: &str) -> SessionRules {
-        let concerns = |rule: &&RuleConfig| {
-            rule.users.is_empty() || rule.users.iter().any(|user| user == username)
-        };
-        let rules = self.rules.iter().filter(concerns).map(|rule| {
-            let filters = rule.topics.iter();
-            let filters =
-                filters.filter_map(|text| write_filter(text, rule.effect, username, client_id));
-            SessionRule {
-                effect: rule.effect,
-                action: rule.action,
-                filters: filters.collect(),
-            }
-        });
-        SessionRules {
-            rules: rules.collect(),
-            default: self.default,
-        }
+    fn is_about(&self, username: &str) -> bool {
+        let named = || self.users.binary_search_by(|user| (**user).cmp(username));
+        self.users.is_empty() || named().is_ok()
     }
 }
 
@@ -101,99 +135,34 @@ impl SessionRules {
     /// Whether a message may be published to this topic.
     #[must_use]
     pub fn may_publish(&self, name: TopicName<'_>) -> bool {
-        let decided = self.effect(RuleAction::Publish, |_, filter| filter.matches(name));
+        let decided = self.effect(RuleAction::Publish, |effect, filter| {
+            filter.matches(name, effect, &self.names)
+        });
         decided == Effect::Allow
     }
 
     /// Whether this filter may be subscribed to.
     #[must_use]
     pub fn may_subscribe(&self, wanted: TopicFilter<'_>) -> bool {
-        let decided = self.effect(RuleAction::Subscribe, |effect, filter| match effect {
-            Effect::Allow => filter.covers(wanted),
-            Effect::Deny => filter.overlaps(wanted),
+        let decided = self.effect(RuleAction::Subscribe, |effect, filter| {
+            filter.concerns(wanted, effect, &self.names)
         });
         decided == Effect::Allow
     }
 
     /// What the first rule about `action` decides of which a filter hits.
-    fn effect(&self, action: RuleAction, hits: impl Fn(Effect, TopicFilter<'_>) -> bool) -> Effect {
-        let is_about = |rule: &&SessionRule| [action, RuleAction::Any].contains(&rule.action);
-        let decides = |rule: &&SessionRule| {
-            let filters = rule
-                .filters
-                .iter()
-                .flat_map(|text| TopicFilter::parse(text));
-            filters.into_iter().any(|filter| hits(rule.effect, filter))
+    fn effect(&self, action: RuleAction, hits: impl Fn(Effect, &RuleFilter) -> bool) -> Effect {
+        let is_about = |at: usize, rule: &Rule| {
+            [action, RuleAction::Any].contains(&rule.action)
+                && !self.about_others.get(at).copied().unwrap_or_default()
         };
-        let mut rules = self.rules.iter().filter(is_about);
-        rules.find(decides).map_or(self.default, |rule| rule.effect)
-    }
-}
-
-/// A filter with the client's names in it; none if it has nothing to say of this client.
-fn write_filter(
-    template: &str,
-    effect: Effect,
-    username: &str,
-    client_id: &str,
-) -> Option<Box<str>> {
-    let mut levels = Vec::new();
-    for (at, level) in template.split('/').enumerate() {
-        match write_level(level, at == 0, username, client_id) {
-            Some(text) => levels.push(text),
-            None if effect == Effect::Deny => levels.push("+".to_owned()),
-            None => return None,
-        }
-    }
-    let text = levels.join("/");
-    match TopicFilter::parse(&text) {
-        Ok(filter) if filter.share_group().is_none() => Some(text.into()),
-        // Too long to be a filter, so no topic is that long either.
-        _ => None,
-    }
-}
-
-/// One level with the client's names in it; none if they do not fit there.
-fn write_level(level: &str, is_first: bool, username: &str, client_id: &str) -> Option<String> {
-    let mut text = String::new();
-    let mut rest = level;
-    let mut is_changed = false;
-    // What has been put in is not looked at again: a name may look like a placeholder.
-    while let Some(at) = rest.find('{') {
-        let (before, from) = rest.split_at(at);
-        text.push_str(before);
-        let (value, after) = if let Some(after) = from.strip_prefix(USERNAME) {
-            (username, after)
-        } else if let Some(after) = from.strip_prefix(CLIENT_ID) {
-            (client_id, after)
-        } else {
-            ("{", &from[1..])
+        let decides = |(at, rule): &(usize, &Rule)| {
+            is_about(*at, rule) && rule.filters.iter().any(|filter| hits(rule.effect, filter))
         };
-        is_changed |= value != "{" || from.starts_with(USERNAME) || from.starts_with(CLIENT_ID);
-        if value.contains(['/', '+', '#', '\0']) {
-            return None;
-        }
-        text.push_str(value);
-        rest = after;
+        let mut rules = self.compiled.rules.iter().enumerate();
+        let first = rules.find(decides);
+        first.map_or(self.compiled.default, |(_, rule)| rule.effect)
     }
-    text.push_str(rest);
-    let hides = is_changed && is_first && text.starts_with('$') && !level.starts_with('$');
-    (!hides).then_some(text)
-}
-
-/// What is wrong with a filter of a rule, as the rest of a sentence.
-pub(crate) fn fault_of_filter(template: &str) -> Option<String> {
-    let filter = match TopicFilter::parse(template) {
-        Ok(filter) => filter,
-        Err(error) => return Some(format!("is not a topic filter: {error}")),
-    };
-    if filter.share_group().is_some() {
-        return Some("is of a shared subscription, which counts as its filter".to_owned());
-    }
-    let plain = template.replace(USERNAME, "").replace(CLIENT_ID, "");
-    plain
-        .contains(['{', '}'])
-        .then(|| "has braces other than {username} and {client_id}".to_owned())
 }
 
 #[cfg(test)]

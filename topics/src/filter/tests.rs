@@ -38,6 +38,14 @@ fn the_longest_filter_has_65535_bytes() {
 }
 
 #[test]
+fn a_filter_that_is_kept_is_the_same() {
+    for text in ["a", "+/b/#", "$share/g/a/+", "/"] {
+        let kept = TopicFilterBuf::from(filter(text));
+        assert_eq!(kept.as_filter(), filter(text));
+    }
+}
+
+#[test]
 fn share_is_split_into_group_and_filter() {
     let parts = |text| {
         let filter = filter(text);

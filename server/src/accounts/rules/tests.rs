@@ -1,5 +1,7 @@
 //! Rules as tables, and against every topic there is.
 
+mod meaning;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -22,13 +24,8 @@ fn deny(topics: &[&str]) -> RuleConfig {
     rule(Effect::Deny, RuleAction::Any, topics, &[])
 }
 
-fn session(rules: Vec<RuleConfig>, default: Effect, user: &str, client: &str) -> SessionRules {
-    let rules = Rules {
-        rules,
-        default,
-        common: None,
-    };
-    rules.write_out(user, client)
+fn session(rules: Vec<RuleConfig>, default: Effect, user: &str, client: &str) -> Arc<SessionRules> {
+    Rules::compile(&rules, default).session(user, client)
 }
 
 fn may_publish(rules: &SessionRules, name: &str) -> bool {
@@ -159,6 +156,19 @@ fn without_rules_everything_is_allowed_and_with_some_only_what_they_say() {
         Arc::ptr_eq(&first, &second),
         "what is the same is kept once"
     );
+}
+
+#[test]
+fn whoever_no_rule_names_shares_what_holds_for_all_such() {
+    let rules = vec![
+        rule(Effect::Allow, RuleAction::Any, &["#"], &["root", "admin"]),
+        allow(&["public/#"]),
+    ];
+    let rules = Rules::compile(&rules, Effect::Deny);
+    let (alice, bob) = (rules.session("alice", "1"), rules.session("bob", "2"));
+    assert!(Arc::ptr_eq(&alice, &bob));
+    assert!(may_publish(&alice, "public/x") && !may_publish(&alice, "x"));
+    assert!(may_publish(&rules.session("admin", "3"), "x"));
 }
 
 #[test]

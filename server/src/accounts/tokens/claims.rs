@@ -2,7 +2,7 @@
 
 use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
-use topics::{TopicFilter, TopicName};
+use topics::{TopicFilter, TopicFilterBuf, TopicName};
 
 /// All claims of a token.
 pub(super) type Claims = Map<String, Value>;
@@ -18,31 +18,25 @@ pub struct TokenFacts {
     pub display_name: Option<Box<str>>,
 }
 
-/// The topics that a token allows: filters, all valid.
+/// The topics that a token allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenTopics {
-    publish: Box<[Box<str>]>,
-    subscribe: Box<[Box<str>]>,
+    publish: Box<[TopicFilterBuf]>,
+    subscribe: Box<[TopicFilterBuf]>,
 }
 
 impl TokenTopics {
     /// Whether some filter matches the name.
     #[must_use]
     pub fn may_publish(&self, name: TopicName<'_>) -> bool {
-        let mut filters = self
-            .publish
-            .iter()
-            .flat_map(|text| TopicFilter::parse(text));
+        let mut filters = self.publish.iter().map(TopicFilterBuf::as_filter);
         filters.any(|filter| filter.matches(name))
     }
 
     /// Whether some filter covers this one.
     #[must_use]
     pub fn may_subscribe(&self, wanted: TopicFilter<'_>) -> bool {
-        let mut filters = self
-            .subscribe
-            .iter()
-            .flat_map(|text| TopicFilter::parse(text));
+        let mut filters = self.subscribe.iter().map(TopicFilterBuf::as_filter);
         filters.any(|filter| filter.covers(wanted))
     }
 }
@@ -132,12 +126,12 @@ pub(super) fn topics(claims: &Claims, name: &str) -> Result<Option<TokenTopics>,
     }))
 }
 
-fn filters(value: &Value) -> Result<Box<[Box<str>]>, Fault> {
+fn filters(value: &Value) -> Result<Box<[TopicFilterBuf]>, Fault> {
     let items = value.as_array().ok_or(Fault::Claims)?;
     let filter = |item: &Value| {
         let text = item.as_str()?;
         let parsed = TopicFilter::parse(text).ok()?;
-        parsed.share_group().is_none().then(|| text.into())
+        parsed.share_group().is_none().then(|| parsed.into())
     };
     let filters: Option<Box<[_]>> = items.iter().map(filter).collect();
     filters.ok_or(Fault::Claims)
