@@ -8,84 +8,43 @@
 
 mod doors;
 mod files;
+mod follow;
+mod http;
+mod on_disk;
+mod start_error;
 
-use std::fs::OpenOptions;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use journal::{Log, Retention};
+use journal::Log;
 use presence::Org;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use views::{Deliveries, Views};
 
 use doors::{Doors, limits, settings};
+use follow::{Follow, retention};
+use http::{HttpDoors, Serving};
+use on_disk::OnDisk;
+pub use start_error::StartError;
 
 use crate::accounts::{AccountMetrics, Accounts, KeySource};
 use crate::api::{self, AppState, Phase, Readiness};
 use crate::bell::Bell;
-use crate::config::{Config, HttpConfig, JournalConfig, Listen};
+use crate::config::{Config, HttpConfig, Listen};
 use crate::event_loop::{EventLoops, Shared};
-use crate::follower::{self, Follower};
+use crate::follower::Follower;
 use crate::keeper::{self, KeeperThread};
-use crate::lifecycle::{Failing, Lifecycle, Occurrence, Parts, Sequencer, end_crashed};
+use crate::lifecycle::{Failing, Lifecycle, Occurrence, Parts, Sequencer};
 use crate::metrics::Metrics;
 use crate::signals;
-use crate::tls::{self, Tls, TlsError};
+use crate::tls::{self, Tls};
 use crate::verifiers::{self, Verifiers};
-use crate::webhooks::{self, WebhookMetrics, Webhooks};
+use crate::webhooks;
 
 /// Questions about what happened that the API can ask at the same time; each costs a connection to
 /// the views.
 const API_READERS: usize = 4;
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A door could not be opened.
-    #[error("cannot listen on {address} (listen.{key}): {source}")]
-    Listen {
-        /// The key in `[listen]`.
-        key: &'static str,
-        /// What it is set to.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// A certificate cannot be used.
-    #[error("{0}")]
-    Tls(#[from] TlsError),
-    /// The journal could not be opened, or not be written.
-    #[error("cannot use the journal: {0}")]
-    Journal(#[from] journal::Fault),
-    /// The views of the journal could not be opened.
-    #[error("{0}")]
-    Views(#[from] views::OpenError),
-    /// The views of the journal could not be written.
-    #[error("cannot write the views of the journal: {0}")]
-    WriteViews(#[from] views::FlushError),
-    /// The views of the journal could not be read.
-    #[error("cannot read the views of the journal: {0}")]
-    ReadViews(#[from] views::ReadError),
-    /// A webhook cannot be set up.
-    #[error(transparent)]
-    Hooks(#[from] webhooks::SettingsError),
-    /// Webhooks could not be started.
-    #[error("cannot start the webhooks: {0}")]
-    Webhooks(#[from] webhooks::StartError),
-    /// Stored sessions and retained messages could not be opened.
-    #[error(transparent)]
-    Messages(#[from] keeper::OpenError),
-    /// The operating system gave no thread, poll or random numbers.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
-}
 
 /// A server whose doors are open and which nobody serves yet: what connects now, waits.
 pub struct App {
@@ -99,23 +58,11 @@ pub struct App {
     watcher: Option<SyncSender<Occurrence>>,
     keeper: keeper::Prepared,
     doors: Doors,
-    http: Option<TcpListener>,
-    https: Option<TcpListener>,
+    http: HttpDoors,
     bound: Listen,
     shared: Shared,
     state: Arc<AppState>,
     readiness: Arc<Readiness>,
-}
-
-/// What follows the journal, before it runs.
-struct Follow {
-    views: Views,
-    deliveries: Arc<Mutex<Deliveries>>,
-    webhooks: Arc<Webhooks>,
-    prepared: webhooks::Prepared,
-    webhook_metrics: WebhookMetrics,
-    retention: Retention,
-    drain: Duration,
 }
 
 /// A running server.
@@ -127,7 +74,7 @@ pub struct Server {
     loops: EventLoops,
     verifiers: verifiers::Running,
     runtime: Runtime,
-    http: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    http: Serving,
     readiness: Arc<Readiness>,
     accounts: Arc<Accounts>,
     has_certificates: bool,
@@ -148,25 +95,13 @@ impl App {
         let hooks = webhooks::settings_of(config, &accounts)?;
         let doors = Doors::open(config)?;
         let shares = files::share(limit, config, doors.by_worker.len());
-        let http = bind_http("http", config.listen.http)?;
-        let https = bind_http("https", config.listen.https)?;
-        let address = |listener: &Option<TcpListener>| {
-            let listener = listener.as_ref();
-            listener.map(TcpListener::local_addr).transpose()
-        };
-        let bound = Listen {
-            http: address(&http)?,
-            https: address(&https)?,
-            ..doors.bound
-        };
-        if config.journal.dangerous_off {
-            tracing::warn!("journal.dangerous_off is set: nothing is written down or delivered");
-        }
-        let log = open_journal(&data_dir.join("journal"), &config.journal)?;
-        let mut views = Views::open(&private_file(data_dir, "views.sqlite")?)?;
-        views.skip_to(log.oldest())?;
-        let deliveries = Deliveries::open(&private_file(data_dir, "deliveries.sqlite")?)?;
-        let deliveries = Arc::new(Mutex::new(deliveries));
+        let http = HttpDoors::open(&config.listen)?;
+        let bound = http.bound(doors.bound.clone())?;
+        let OnDisk {
+            log,
+            views,
+            deliveries,
+        } = OnDisk::open(data_dir, &config.journal)?;
         let accounts = Arc::new(accounts);
         let orgs: Arc<[Arc<Org>]> = accounts
             .org_ids()
@@ -235,7 +170,6 @@ impl App {
             keeper: prepared_keeper,
             doors,
             http,
-            https,
             bound,
             shared,
             state,
@@ -291,14 +225,7 @@ impl App {
                 probe_file: self.probe_file,
             },
         )?;
-        let mut http = Vec::new();
-        if let Some(listener) = self.http {
-            let state = Arc::clone(&self.state);
-            http.push(serve_http(&runtime, listener, None, state)?);
-        }
-        if let Some(listener) = self.https {
-            http.push(serve_http(&runtime, listener, tls.clone(), self.state)?);
-        }
+        let http = self.http.serve(&runtime, tls.as_ref(), &self.state)?;
         let has_certificates = tls.is_some();
         if let Some(tls) = tls {
             runtime.spawn(tls::reload(tls));
@@ -354,124 +281,11 @@ impl Server {
         self.keeper.finish();
         self.follower.finish();
         self.runtime.block_on(self.webhooks.finish());
-        let (stops, served): (Vec<_>, Vec<_>) = self.http.into_iter().unzip();
-        // Dropping them asks to stop, all doors at the same time.
-        drop(stops);
-        for served in served {
-            if self.runtime.block_on(served).is_err() {
-                tracing::error!("serving HTTP had panicked");
-            }
-        }
+        self.http.stop(&self.runtime);
     }
-}
-
-impl Follow {
-    fn start(
-        self,
-        log: &Log,
-        committed: &Arc<Bell>,
-        runtime: &Runtime,
-    ) -> Result<(Follower, webhooks::Running), StartError> {
-        let endpoints = self.webhooks.keys();
-        let mut readers = Vec::new();
-        for _ in &endpoints {
-            readers.push(self.views.reader()?);
-        }
-        let follower = Follower::start(follower::Parts {
-            reader: log.reader(),
-            maintenance: log.maintenance(),
-            views: self.views,
-            deliveries: self.deliveries,
-            committed: Arc::clone(committed),
-            endpoints,
-            retention: self.retention,
-        })?;
-        let folded = follower.folded();
-        let webhooks = self.prepared.start(
-            runtime.handle(),
-            &folded,
-            readers,
-            &self.webhook_metrics,
-            self.drain,
-        )?;
-        Ok((follower, webhooks))
-    }
-}
-
-fn retention(config: &JournalConfig) -> Retention {
-    let some = |limit: u64| (limit > 0).then_some(limit);
-    Retention {
-        age_ms: some(config.retention_days * 24 * 3_600_000),
-        bytes: some(config.retention_bytes),
-    }
-}
-
-/// The path of a file in the data directory that only its owner may read. SQLite takes an empty
-/// file for a new database, and gives the files beside it the same mode.
-fn private_file(data_dir: &Path, name: &str) -> io::Result<PathBuf> {
-    let path = data_dir.join(name);
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)?;
-    Ok(path)
 }
 
 /// Fetches keys of tokens for as long as the server runs.
 async fn keep_keys(source: Arc<KeySource>, metrics: AccountMetrics, verifiers: Verifiers) {
     source.run(&metrics, || verifiers.release()).await;
-}
-
-/// Opens the journal and ends what a crash left open.
-fn open_journal(dir: &Path, config: &JournalConfig) -> Result<Log, StartError> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)?;
-    let settings = journal::Settings {
-        segment_bytes: config.segment_bytes,
-    };
-    let (mut log, recovered) = Log::open(dir, settings)?;
-    let ended = end_crashed(&mut log, recovered.open).map_err(|error| error.0)?;
-    if ended > 0 {
-        tracing::warn!(
-            ended,
-            "ended the sessions that were open when the server crashed"
-        );
-    }
-    Ok(log)
-}
-
-fn bind_http(
-    key: &'static str,
-    address: Option<SocketAddr>,
-) -> Result<Option<TcpListener>, StartError> {
-    let Some(address) = address else {
-        return Ok(None);
-    };
-    let listener = TcpListener::bind(address).map_err(|source| StartError::Listen {
-        key,
-        address,
-        source,
-    })?;
-    listener.set_nonblocking(true)?;
-    Ok(Some(listener))
-}
-
-fn serve_http(
-    runtime: &Runtime,
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    state: Arc<AppState>,
-) -> io::Result<(oneshot::Sender<()>, JoinHandle<()>)> {
-    let _context = runtime.enter();
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let (stop, stopped) = oneshot::channel();
-    let served = runtime.spawn(api::serve(listener, tls, state, async {
-        // Dropping the sender stops it just as well.
-        let _ = stopped.await;
-    }));
-    Ok((stop, served))
 }
