@@ -8,6 +8,7 @@
 
 mod arrivals;
 mod callers;
+mod certificate;
 mod connections;
 mod http;
 mod journal;

@@ -4,10 +4,12 @@
 //! generator, in turns: their figures of one round form a pair, so that what the machine does
 //! at the time falls on both. Per connection there is one CONNECT, one SUBSCRIBE and no
 //! message. Whosthere writes its journal and its views as it does by default; what a webhook adds
-//! is shown beside. The generator lives in this process, and its own costs are not counted.
+//! is shown beside, and the same connections over TLS, each with a full handshake. The generator lives
+//! in this process, and its own costs are not counted.
 
 mod conversation;
 mod fleet;
+mod secure;
 mod trial;
 mod verdict;
 mod websocket;
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::certificate::Certificate;
 use super::{machine, mosquitto::Mosquitto, report::Report, whosthere::Whosthere};
 use trial::{Measurement, measure, measure_with_webhook};
 
@@ -48,6 +51,7 @@ impl Default for Options {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Transport {
     Tcp,
+    Tls,
     WebSocket,
 }
 
@@ -55,6 +59,7 @@ impl Transport {
     fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
             Self::WebSocket => "WebSocket",
         }
     }
@@ -72,12 +77,26 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let mosquitto = Mosquitto::find(&options.mosquitto)?;
     let whosthere = Whosthere::build()?;
 
+    let certificate = Certificate::new()?;
+    let secure = (
+        whosthere.with_tls(&certificate),
+        mosquitto.with_tls(&certificate),
+    );
+
     let (mut tcp, mut websocket, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tls = Vec::new();
     for round in 0..options.rounds {
         let pair = |transport| measure_pair(options, round, transport, &whosthere, &mosquitto);
         tcp.push(pair(Transport::Tcp)?);
         told.push(measure_with_webhook(&whosthere, options.connections)?);
         websocket.push(pair(Transport::WebSocket)?);
+        tls.push(measure_pair(
+            options,
+            round,
+            Transport::Tls,
+            &secure.0,
+            &secure.1,
+        )?);
     }
 
     let mut report = Report::default();
@@ -95,6 +114,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         &websocket,
         mosquitto.speaks_websocket(),
     );
+    verdict::note_tls(&mut report, &tls);
     Ok(report)
 }
 
@@ -110,10 +130,9 @@ fn measure_pair(
     let ours = || measure(whosthere, transport, count);
     // A Mosquitto without WebSocket is measured over TCP, where a connection costs it less.
     let theirs = || {
-        let possible = if mosquitto.speaks_websocket() {
-            transport
-        } else {
-            Transport::Tcp
+        let possible = match transport {
+            Transport::WebSocket if !mosquitto.speaks_websocket() => Transport::Tcp,
+            _ => transport,
         };
         measure(mosquitto, possible, count)
     };

@@ -5,9 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use tokio_rustls::rustls::ClientConfig;
 
+use super::certificate::Certificate;
 use super::peer::{Addresses, Peer, Running};
 
 /// A Mosquitto that was found and tried.
@@ -16,6 +19,9 @@ pub(super) struct Mosquitto {
     program: PathBuf,
     /// The beginning of its configuration, beside what is always there.
     settings: String,
+    /// What its listener for TCP has beside its address.
+    listener: String,
+    trusting: Option<Arc<ClientConfig>>,
     version: String,
     speaks_websocket: bool,
 }
@@ -39,6 +45,8 @@ impl Mosquitto {
         let mut mosquitto = Self {
             program,
             settings: String::new(),
+            listener: String::new(),
+            trusting: None,
             version,
             speaks_websocket: true,
         };
@@ -51,6 +59,17 @@ impl Mosquitto {
     pub(super) fn with(&self, settings: &str) -> Self {
         Self {
             settings: settings.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with TLS where it spoke MQTT over TCP.
+    pub(super) fn with_tls(&self, certificate: &Certificate) -> Self {
+        let (chain, key) = certificate.files();
+        let files = format!("certfile {}\nkeyfile {}\n", chain.display(), key.display());
+        Self {
+            listener: files,
+            trusting: Some(certificate.trusting()),
             ..self.clone()
         }
     }
@@ -76,6 +95,7 @@ impl Mosquitto {
             "allow_anonymous true\npersistence false\nlog_dest none\nsys_interval 0\n".to_owned();
         text += &self.settings;
         text += &listener(addresses.tcp.port());
+        text += &self.listener;
         if self.speaks_websocket {
             text += &listener(addresses.websocket.port());
             text += "protocol websockets\n";
@@ -108,6 +128,10 @@ impl Peer for Mosquitto {
     fn verify(&self, _running: &Running, _connection_count: usize) -> Result<()> {
         // It cannot be asked who is there. That all connections are open was seen from outside.
         Ok(())
+    }
+
+    fn trusting(&self) -> Option<&Arc<ClientConfig>> {
+        self.trusting.as_ref()
     }
 }
 

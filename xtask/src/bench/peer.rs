@@ -4,11 +4,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
+use tokio_rustls::rustls::ClientConfig;
 
 /// How long a server may take from its start to its open port.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,6 +22,11 @@ pub(super) trait Peer {
 
     /// Asks the server, where it can be asked, whether it knows all `connection_count` sessions.
     fn verify(&self, running: &Running, connection_count: usize) -> Result<()>;
+
+    /// How to trust it, if it speaks TLS where others speak MQTT over TCP.
+    fn trusting(&self) -> Option<&Arc<ClientConfig>> {
+        None
+    }
 }
 
 /// Where a server listens.

@@ -4,10 +4,13 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use tokio_rustls::rustls::ClientConfig;
 
+use super::certificate::Certificate;
 use super::peer::{Addresses, Peer, Running};
 use super::verify;
 
@@ -21,6 +24,9 @@ pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 #[derive(Clone)]
 pub(super) struct Whosthere {
     program: PathBuf,
+    /// What its door for MQTT over TCP is in `[listen]`.
+    door: &'static str,
+    trusting: Option<Arc<ClientConfig>>,
     /// The end of its configuration.
     settings: String,
 }
@@ -46,6 +52,8 @@ impl Whosthere {
         let program = messages.lines().filter_map(executable).next_back();
         Ok(Self {
             program: program.context("cargo names no executable")?.into(),
+            door: "mqtt",
+            trusting: None,
             settings: String::new(),
         })
     }
@@ -54,6 +62,18 @@ impl Whosthere {
     pub(super) fn with(&self, settings: &str) -> Self {
         Self {
             settings: settings.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with TLS where it spoke MQTT over TCP.
+    pub(super) fn with_tls(&self, certificate: &Certificate) -> Self {
+        let (chain, key) = certificate.files();
+        let files = format!("certificate = {chain:?}\nkey = {key:?}\n");
+        Self {
+            door: "mqtts",
+            trusting: Some(certificate.trusting()),
+            settings: format!("{}\n[tls]\n{files}", self.settings),
             ..self.clone()
         }
     }
@@ -70,7 +90,7 @@ impl Whosthere {
     ) -> Result<Running> {
         let addresses = Addresses::free()?;
         let path = directory.path().join("whosthere.toml");
-        fs::write(&path, config(addresses) + &self.settings)?;
+        fs::write(&path, config(self.door, addresses) + &self.settings)?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--config").arg(&path);
         command.current_dir(directory.path()).stdout(Stdio::null());
@@ -105,6 +125,10 @@ impl Peer for Whosthere {
     fn verify(&self, running: &Running, connection_count: usize) -> Result<()> {
         verify::all_sessions_are_known(running.addresses.http, connection_count)
     }
+
+    fn trusting(&self) -> Option<&Arc<ClientConfig>> {
+        self.trusting.as_ref()
+    }
 }
 
 /// The path in one of cargo's JSON messages, if it is about an executable.
@@ -113,7 +137,7 @@ fn executable(message: &str) -> Option<String> {
     message.get("executable")?.as_str().map(str::to_owned)
 }
 
-fn config(addresses: Addresses) -> String {
+fn config(door: &str, addresses: Addresses) -> String {
     let Addresses {
         tcp,
         websocket,
@@ -122,7 +146,7 @@ fn config(addresses: Addresses) -> String {
     format!(
         r#"
 [listen]
-mqtt = "{tcp}"
+{door} = "{tcp}"
 ws = "{websocket}"
 http = "{http}"
 

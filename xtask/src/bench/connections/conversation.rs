@@ -1,4 +1,4 @@
-//! What one client says to the server and waits for, without the socket.
+//! What one client says to the server and waits for, without the socket, and without TLS.
 //!
 //! ```text
 //! (WebSocket: upgrade → 101) → CONNECT → CONNACK → SUBSCRIBE → SUBACK → idle
@@ -33,7 +33,7 @@ impl Conversation {
     /// A client that has not spoken.
     pub(super) fn new(number: usize, transport: Transport) -> Self {
         let waiting = match transport {
-            Transport::Tcp => Waiting::ForConnack,
+            Transport::Tcp | Transport::Tls => Waiting::ForConnack,
             Transport::WebSocket => Waiting::ForUpgrade,
         };
         Self {
@@ -48,7 +48,7 @@ impl Conversation {
     /// The first bytes to send.
     pub(super) fn opening(&self) -> Result<Vec<u8>> {
         match self.transport {
-            Transport::Tcp => Ok(packets::connect(self.number)),
+            Transport::Tcp | Transport::Tls => Ok(packets::connect(self.number)),
             Transport::WebSocket => Ok(websocket::upgrade_request()),
         }
     }
@@ -60,7 +60,7 @@ impl Conversation {
             return self.handle_upgrade();
         }
         match self.transport {
-            Transport::Tcp => self.mqtt.append(&mut self.raw),
+            Transport::Tcp | Transport::Tls => self.mqtt.append(&mut self.raw),
             Transport::WebSocket => websocket::unwrap_frames(&mut self.raw, &mut self.mqtt)?,
         }
         self.handle_packets()
@@ -84,7 +84,7 @@ impl Conversation {
             self.waiting = Waiting::ForSuback;
             let subscribe = packets::subscribe(self.number);
             return match self.transport {
-                Transport::Tcp => Ok(subscribe),
+                Transport::Tcp | Transport::Tls => Ok(subscribe),
                 Transport::WebSocket => websocket::frame(&subscribe),
             };
         }

@@ -5,16 +5,19 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::super::callers::open_stream;
 use super::Transport;
 use super::conversation::Conversation;
+use super::secure::Secure;
 
 /// Handshakes under way at a time.
 const WINDOW: usize = 256;
@@ -28,7 +31,10 @@ const CLIENTS_PER_ADDRESS: usize = 20_000;
 struct Client {
     stream: TcpStream,
     conversation: Conversation,
-    has_spoken: bool,
+    /// TLS, until the client is idle: the server's part in it goes on by itself.
+    secure: Option<Secure>,
+    /// What it says first, until it has.
+    opening: Vec<u8>,
 }
 
 /// Connected and subscribed clients. Dropping it closes them at once.
@@ -38,11 +44,18 @@ pub(super) struct Fleet {
     idle_count: usize,
     target: SocketAddr,
     transport: Transport,
+    trusting: Option<Arc<ClientConfig>>,
 }
 
 impl Fleet {
-    /// Connects `count` clients to `target` and returns when all have their SUBACK.
-    pub(super) fn connect(target: SocketAddr, transport: Transport, count: usize) -> Result<Self> {
+    /// Connects `count` clients to `target`, over TLS if it is said how to trust it, and returns when
+    /// all have their SUBACK.
+    pub(super) fn connect(
+        target: SocketAddr,
+        transport: Transport,
+        trusting: Option<&Arc<ClientConfig>>,
+        count: usize,
+    ) -> Result<Self> {
         let clients = Vec::with_capacity(count);
         let mut fleet = Self {
             poll: Poll::new()?,
@@ -50,6 +63,7 @@ impl Fleet {
             idle_count: 0,
             target,
             transport,
+            trusting: trusting.cloned(),
         };
         let mut events = Events::with_capacity(WINDOW);
         let mut last_progress = Instant::now();
@@ -85,10 +99,13 @@ impl Fleet {
             .registry()
             .register(&mut stream, Token(number), interest)?;
         let conversation = Conversation::new(number, self.transport);
+        let mut secure = self.trusting.as_ref().map(Secure::new).transpose()?;
+        let opening = sealed(&mut secure, conversation.opening()?)?;
         self.clients.push(Client {
             stream,
             conversation,
-            has_spoken: false,
+            secure,
+            opening,
         });
         Ok(())
     }
@@ -124,15 +141,14 @@ impl Drop for Fleet {
 
 impl Client {
     fn handle_ready(&mut self) -> Result<()> {
-        if !self.has_spoken {
+        if !self.opening.is_empty() {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error).context("cannot connect");
             }
-            let opening = self.conversation.opening()?;
-            if !self.try_send(&opening)? {
+            if !self.try_send(&self.opening)? {
                 return Ok(());
             }
-            self.has_spoken = true;
+            self.opening = Vec::new();
         }
         self.read_all()
     }
@@ -144,9 +160,7 @@ impl Client {
             match self.stream.read(&mut buffer) {
                 Ok(0) => bail!("the server closed the connection"),
                 Ok(length) => {
-                    let was_idle = self.conversation.is_idle();
-                    ensure!(!was_idle, "the server sent {:02x?}", &buffer[..length]);
-                    let reply = self.conversation.handle_bytes(&buffer[..length])?;
+                    let reply = self.take(&buffer[..length])?;
                     ensure!(self.try_send(&reply)?, "a fresh connection takes no bytes");
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -156,12 +170,28 @@ impl Client {
         }
     }
 
+    /// Takes what has come and returns what to send next, if anything.
+    fn take(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let was_idle = self.conversation.is_idle();
+        ensure!(!was_idle, "the server sent {bytes:02x?}");
+        let Some(secure) = &mut self.secure else {
+            return self.conversation.handle_bytes(bytes);
+        };
+        let plain = secure.open(bytes)?;
+        let reply = self.conversation.handle_bytes(&plain)?;
+        let reply = sealed(&mut self.secure, reply)?;
+        if self.conversation.is_idle() {
+            self.secure = None;
+        }
+        Ok(reply)
+    }
+
     /// Sends a few bytes, or none while the connection is not yet up.
-    fn try_send(&mut self, bytes: &[u8]) -> Result<bool> {
+    fn try_send(&self, bytes: &[u8]) -> Result<bool> {
         if bytes.is_empty() {
             return Ok(true);
         }
-        match self.stream.write(bytes) {
+        match (&self.stream).write(bytes) {
             Ok(length) => {
                 ensure!(
                     length == bytes.len(),
@@ -179,5 +209,13 @@ impl Client {
             }
             Err(error) => Err(error).context("cannot write"),
         }
+    }
+}
+
+/// What is to be sent for `plain` to get there.
+fn sealed(secure: &mut Option<Secure>, plain: Vec<u8>) -> Result<Vec<u8>> {
+    match secure {
+        Some(secure) => secure.seal(&plain),
+        None => Ok(plain),
     }
 }

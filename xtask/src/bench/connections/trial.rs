@@ -46,13 +46,13 @@ pub(super) fn measure(
     let running = peer.start()?;
     let addresses = running.addresses;
     let target = match transport {
-        Transport::Tcp => addresses.tcp,
+        Transport::Tcp | Transport::Tls => addresses.tcp,
         Transport::WebSocket => addresses.websocket,
     };
     sleep(SETTLE / 4);
 
     let before = Reading::take(running.pid())?;
-    let mut fleet = Fleet::connect(target, transport, connection_count)?;
+    let mut fleet = Fleet::connect(target, transport, peer.trusting(), connection_count)?;
     sleep(SETTLE);
     let after = Reading::take(running.pid())?;
 

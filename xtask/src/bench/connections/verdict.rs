@@ -52,8 +52,30 @@ pub(super) fn judge(
                 cpu.ratio <= CPU_SHARE_MAX,
             );
         }
-        Transport::WebSocket => report.note(name, measured),
+        Transport::Tls | Transport::WebSocket => report.note(name, measured),
     }
+}
+
+/// Adds the medians of `pairs` over TLS, for which there is no goal.
+pub(super) fn note_tls(report: &mut Report, pairs: &[Pair]) {
+    let Comparison {
+        ours,
+        theirs,
+        ratio,
+    } = Comparison::of(pairs, |m| m.resident_bytes);
+    report.note(
+        "TLS: bytes per idle connection",
+        format!("{ours:.0}, Mosquitto {theirs:.0}, ratio {ratio:.3}"),
+    );
+    let Comparison {
+        ours,
+        theirs,
+        ratio,
+    } = Comparison::of(pairs, |m| m.cpu_micros);
+    report.note(
+        "TLS: CPU us per full handshake+CONNECT+SUBSCRIBE",
+        format!("{ours:.1}, Mosquitto {theirs:.1}, ratio {ratio:.2}"),
+    );
 }
 
 /// Adds what a webhook costs on top, from runs beside the `pairs` over TCP.
