@@ -6,7 +6,8 @@
 //! may wait for the disk go to threads that may block (`readers`).
 //!
 //! # Layout
-//! - `serve`: our own accept loop with limits, on hyper; `stall`: its guard against stuck readers
+//! - `serve`: our own accept loop with limits, on hyper; `stall`: its guard against stuck readers;
+//!   `forwarded`: what a load balancer says first
 //! - `router`: all routes; `body`: what is done to every request
 //! - `key`, `query`, `name`, `time`, `cursor`: what comes in
 //! - `presence`, `listing`, `view`: who is online; `history`, `event`: what happened
@@ -16,6 +17,7 @@
 mod body;
 mod cursor;
 mod event;
+mod forwarded;
 pub(crate) mod fuzz;
 mod health;
 mod history;
@@ -43,7 +45,7 @@ use tokio::sync::Semaphore;
 pub use self::health::{Phase, Readiness};
 use self::readers::Readers;
 pub use self::router::router;
-pub use self::serve::serve;
+pub use self::serve::{Door, serve};
 use crate::accounts::{Accounts, OrgIndex};
 use crate::config::HttpConfig;
 use crate::lifecycle::{Failing, Lifecycle};

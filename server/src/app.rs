@@ -95,7 +95,7 @@ impl App {
         let hooks = webhooks::settings_of(config, &accounts)?;
         let doors = Doors::open(config)?;
         let shares = files::share(limit, config, doors.by_worker.len());
-        let http = HttpDoors::open(&config.listen)?;
+        let http = HttpDoors::open(config)?;
         let bound = http.bound(doors.bound.clone())?;
         let OnDisk {
             log,

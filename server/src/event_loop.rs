@@ -115,9 +115,7 @@ pub struct Settings {
 
 impl Settings {
     fn trusts(&self, from: SocketAddr) -> bool {
-        // An address of IPv4 at a door of IPv6 is written in its form for that.
-        let from = from.ip().to_canonical();
-        self.trusted.iter().any(|prefix| prefix.contains(&from))
+        crate::proxy::is_trusted(&self.trusted, from)
     }
 }
 

@@ -12,6 +12,7 @@
 //! - [`tls`]: certificates, and the users that they name
 //! - [`data_dir`]: what is kept between starts
 //! - [`api`]: the HTTP API
+//! - `proxy`: what load balancers say of whom they forward, at any door
 //! - [`demo`]: a server with clients to look at; [`listen`]: a receiver of webhooks to look at
 //! - [`fuzzing`]: a way in for fuzzers, to what reads bytes from outside
 //! - [`metrics`], [`log`], [`signals`]: what the operator sees and says
@@ -34,6 +35,7 @@ pub mod lifecycle;
 pub mod listen;
 pub mod log;
 pub mod metrics;
+mod proxy;
 pub mod signals;
 pub mod tls;
 pub mod verifiers;

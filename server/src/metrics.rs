@@ -47,6 +47,8 @@ pub struct HttpMetrics {
     pub stalled: Counter,
     /// Handshakes that failed.
     pub tls_failed: Counter,
+    /// Connections that no trusted load balancer has forwarded, where one must.
+    pub proxy_refused: Counter,
     /// Long listings under way.
     pub listings: Gauge,
 }
@@ -108,6 +110,12 @@ impl HttpMetrics {
             "tls_failed",
             "HTTPS handshakes that failed",
             http.tls_failed.clone(),
+        );
+        registry.register(
+            "proxy_refused",
+            "HTTP connections closed since they came from no trusted load balancer, or without a \
+             right PROXY header",
+            http.proxy_refused.clone(),
         );
         registry.register("listings", "Long listings under way", http.listings.clone());
         http

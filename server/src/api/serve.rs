@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -21,23 +23,35 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use super::forwarded::{Rewound, read_header};
 use super::key::Peer;
 use super::stall::StallGuard;
 use super::{AppState, router};
 use crate::metrics::HttpMetrics;
+use crate::proxy;
 use crate::tls::Tls;
 
 /// How long to wait when the system cannot give a connection, for lack of files mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where callers come in.
+pub struct Door {
+    /// The socket, bound.
+    pub listener: TcpListener,
+    /// If it speaks TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// If it speaks the PROXY protocol: the load balancers that may.
+    pub balancers: Option<Arc<[IpNet]>>,
+}
+
 /// Serves until `stop` is ready, then lets requests under way finish for as long as
 /// `http.drain_timeout_secs` says, and closes what is left.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    state: Arc<AppState>,
-    stop: impl Future<Output = ()>,
-) {
+pub async fn serve(door: Door, state: Arc<AppState>, stop: impl Future<Output = ()>) {
+    let Door {
+        listener,
+        tls,
+        balancers,
+    } = door;
     let (stopping, watch_stop) = watch::channel(());
     let server = Server {
         http1: builder(&state),
@@ -45,6 +59,7 @@ pub async fn serve(
         stall_limit: Duration::from_secs(state.limits.stall_timeout_secs),
         handshake_limit: Duration::from_secs(state.limits.header_timeout_secs),
         tls,
+        balancers,
         state,
         watch_stop,
     };
@@ -54,8 +69,8 @@ pub async fn serve(
         tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
-            (stream, permit) = server.accept(&listener) => {
-                connections.spawn(server.connection(stream, permit));
+            (stream, peer, permit) = server.accept(&listener) => {
+                connections.spawn(server.connection(stream, peer, permit));
             }
         }
     }
@@ -76,6 +91,7 @@ struct Server {
     router: Router,
     state: Arc<AppState>,
     tls: Option<Arc<Tls>>,
+    balancers: Option<Arc<[IpNet]>>,
     handshake_limit: Duration,
     stall_limit: Duration,
     /// Fails to wait once the server stops.
@@ -96,14 +112,24 @@ fn builder(state: &AppState) -> http1::Builder {
 
 impl Server {
     /// The next connection, once there is room for one.
-    async fn accept(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        let is_stranger = |from| {
+            let balancers = self.balancers.as_ref();
+            balancers.is_some_and(|balancers| !proxy::is_trusted(balancers, from))
+        };
         loop {
             let Ok(permit) = Arc::clone(&self.state.permits).acquire_owned().await else {
                 // Nobody closes the semaphore.
                 return std::future::pending().await;
             };
             match listener.accept().await {
-                Ok((stream, _)) => return (stream, permit),
+                Ok((_, from)) if is_stranger(from) => {
+                    self.state.metrics.http.proxy_refused.inc();
+                }
+                Ok((stream, from)) => return (stream, from, permit),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!("cannot accept an HTTP connection, trying again: {error}");
@@ -117,40 +143,78 @@ impl Server {
     fn connection(
         &self,
         stream: TcpStream,
+        peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<> {
         // Answers are written in few large pieces; waiting to fill packets would only delay them.
         // A socket that cannot take the option is about to fail anyway.
         let _ = stream.set_nodelay(true);
         let metrics = self.state.metrics.http.clone();
-        let peer = stream.peer_addr().ok();
-        let router = match peer {
-            Some(peer) => self.router.clone().layer(Extension(Peer(peer))),
-            // It is gone already.
-            None => self.router.clone(),
-        };
         let io = StallGuard::new(stream, self.stall_limit, metrics.stalled.clone());
-        let talk = Talk {
-            http1: self.http1.clone(),
-            router,
-            watch_stop: self.watch_stop.clone(),
-            metrics,
+        let arrival = Arrival {
+            peer,
+            is_forwarded: self.balancers.is_some(),
+            tls: self.tls.clone(),
+            limit: self.handshake_limit,
+            talk: Talk {
+                http1: self.http1.clone(),
+                router: self.router.clone(),
+                watch_stop: self.watch_stop.clone(),
+                metrics: metrics.clone(),
+            },
         };
-        let tls = self.tls.clone();
-        let handshake_limit = self.handshake_limit;
         async move {
-            let metrics = talk.metrics.clone();
             metrics.connections.inc();
-            match tls {
-                None => talk.run(io).await,
-                Some(tls) => {
-                    if let Some(io) = shake_hands(&tls, io, handshake_limit, &metrics).await {
-                        talk.run(io).await;
-                    }
-                }
-            }
+            arrival.serve(io).await;
             metrics.connections.dec();
             drop(permit);
+        }
+    }
+}
+
+/// A connection before its first request.
+struct Arrival {
+    peer: SocketAddr,
+    is_forwarded: bool,
+    tls: Option<Arc<Tls>>,
+    /// For the header of a load balancer, and for the handshake of TLS.
+    limit: Duration,
+    talk: Talk,
+}
+
+impl Arrival {
+    async fn serve(mut self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let Some(io) = self.take_header(io).await else {
+            return;
+        };
+        self.talk.router = self.talk.router.layer(Extension(Peer(self.peer)));
+        let Some(tls) = self.tls else {
+            return self.talk.run(io).await;
+        };
+        if let Some(io) = shake_hands(&tls, io, self.limit, &self.talk.metrics).await {
+            self.talk.run(io).await;
+        }
+    }
+
+    /// Learns from the load balancer who is calling, if there is one.
+    async fn take_header<S: AsyncRead + Unpin>(&mut self, io: S) -> Option<Rewound<S>> {
+        if !self.is_forwarded {
+            return Some(io.into());
+        }
+        let metrics = &self.talk.metrics;
+        match timeout(self.limit, read_header(io)).await {
+            Ok(Some((io, source))) => {
+                self.peer = source.unwrap_or(self.peer);
+                Some(io)
+            }
+            Ok(None) => {
+                metrics.proxy_refused.inc();
+                None
+            }
+            Err(_) => {
+                metrics.stalled.inc();
+                None
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod ending;
 mod errors;
+mod forwarded;
 mod history;
 mod hooks;
 mod lists;

@@ -4,37 +4,44 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::StartError;
-use crate::api::{self, AppState};
-use crate::config::Listen;
+use crate::api::{self, AppState, Door};
+use crate::config::{Config, Listen};
 use crate::tls::Tls;
 
 /// The doors that are open, bound but not yet served.
 pub(super) struct HttpDoors {
-    http: Option<TcpListener>,
-    https: Option<TcpListener>,
+    http: Option<Bound>,
+    https: Option<Bound>,
+}
+
+struct Bound {
+    listener: TcpListener,
+    /// If it speaks the PROXY protocol: the load balancers that may.
+    balancers: Option<Arc<[IpNet]>>,
 }
 
 /// The doors while they are served: what asks each to stop, and its task.
 pub(super) struct Serving(Vec<(oneshot::Sender<()>, JoinHandle<()>)>);
 
 impl HttpDoors {
-    pub(super) fn open(listen: &Listen) -> Result<Self, StartError> {
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
-            http: bind("http", listen.http)?,
-            https: bind("https", listen.https)?,
+            http: bind("http", config.listen.http, config)?,
+            https: bind("https", config.listen.https, config)?,
         })
     }
 
     /// `others` with the real addresses of these doors, ports of 0 resolved.
     pub(super) fn bound(&self, others: Listen) -> io::Result<Listen> {
-        let address = |listener: &Option<TcpListener>| {
-            let listener = listener.as_ref();
-            listener.map(TcpListener::local_addr).transpose()
+        let address = |door: &Option<Bound>| {
+            let door = door.as_ref();
+            door.map(|door| door.listener.local_addr()).transpose()
         };
         Ok(Listen {
             http: address(&self.http)?,
@@ -51,9 +58,9 @@ impl HttpDoors {
     ) -> io::Result<Serving> {
         let doors = [(self.http, None), (self.https, tls.cloned())];
         let mut serving = Vec::new();
-        for (listener, tls) in doors {
-            if let Some(listener) = listener {
-                serving.push(serve(runtime, listener, tls, Arc::clone(state))?);
+        for (bound, tls) in doors {
+            if let Some(bound) = bound {
+                serving.push(serve(runtime, bound, tls, Arc::clone(state))?);
             }
         }
         Ok(Serving(serving))
@@ -74,7 +81,11 @@ impl Serving {
     }
 }
 
-fn bind(key: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+fn bind(
+    key: &'static str,
+    address: Option<SocketAddr>,
+    config: &Config,
+) -> Result<Option<Bound>, StartError> {
     let Some(address) = address else {
         return Ok(None);
     };
@@ -84,19 +95,29 @@ fn bind(key: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpList
         source,
     })?;
     listener.set_nonblocking(true)?;
-    Ok(Some(listener))
+    let proxy = &config.proxy_protocol;
+    Ok(Some(Bound {
+        listener,
+        balancers: proxy
+            .is_spoken_at(key)
+            .then(|| proxy.trusted.as_slice().into()),
+    }))
 }
 
 fn serve(
     runtime: &Runtime,
-    listener: TcpListener,
+    bound: Bound,
     tls: Option<Arc<Tls>>,
     state: Arc<AppState>,
 ) -> io::Result<(oneshot::Sender<()>, JoinHandle<()>)> {
     let _context = runtime.enter();
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let door = Door {
+        listener: tokio::net::TcpListener::from_std(bound.listener)?,
+        tls,
+        balancers: bound.balancers,
+    };
     let (stop, stopped) = oneshot::channel();
-    let served = runtime.spawn(api::serve(listener, tls, state, async {
+    let served = runtime.spawn(api::serve(door, state, async {
         // Dropping the sender stops it just as well.
         let _ = stopped.await;
     }));

@@ -18,7 +18,7 @@ pub struct ProxyConfig {
 
 impl ProxyConfig {
     /// The doors at which it can be spoken.
-    pub const DOORS: [&str; 4] = ["mqtt", "mqtts", "ws", "wss"];
+    pub const DOORS: [&str; 6] = ["mqtt", "mqtts", "ws", "wss", "http", "https"];
 
     /// Whether it is spoken at a door.
     #[must_use]

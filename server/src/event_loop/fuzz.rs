@@ -6,8 +6,8 @@ use presence::EndReason;
 
 use super::connection::Pending;
 use super::inbound::take_frames;
-use super::proxy::{HEADER_BYTES_MAX, Header, header};
 use super::websocket::{Fragmentation, UPGRADE_BYTES_MAX, Upgrade, upgrade};
+use crate::proxy::{HEADER_BYTES_MAX, Header, header};
 
 /// The longest head of a frame, and the longest control frame behind one.
 const HELD_BYTES_MAX: usize = 14 + 125;

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 /// A server on a port of its own.
-struct Served {
+pub(super) struct Served {
     api: TestApi,
     address: SocketAddr,
     runtime: Runtime,
@@ -25,6 +25,11 @@ struct Served {
 
 impl Served {
     fn with_http(settings: &str) -> Self {
+        Self::behind(None, settings)
+    }
+
+    /// With lines of the `[http]` table, behind load balancers of these addresses.
+    pub(super) fn behind(balancers: Option<&str>, settings: &str) -> Self {
         let api = TestApi::with_http(settings);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -34,7 +39,12 @@ impl Served {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = runtime.spawn(serve(listener, None, Arc::clone(&api.state), async {
+        let door = Door {
+            listener,
+            tls: None,
+            balancers: balancers.map(|prefix| [prefix.parse().unwrap()].into()),
+        };
+        let server = runtime.spawn(serve(door, Arc::clone(&api.state), async {
             let _ = stopped.await;
         }));
         Self {
@@ -46,7 +56,7 @@ impl Served {
         }
     }
 
-    fn dial(&self) -> TcpStream {
+    pub(super) fn dial(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -55,7 +65,7 @@ impl Served {
     }
 
     /// Sends `bytes` and gives everything that comes back until the server closes.
-    fn exchange(&self, bytes: &[u8]) -> String {
+    pub(super) fn exchange(&self, bytes: &[u8]) -> String {
         let mut stream = self.dial();
         // The server may refuse and close before it has taken everything.
         let _ = stream.write_all(bytes);
@@ -73,7 +83,7 @@ impl Served {
     }
 
     #[track_caller]
-    fn wait_until(&self, what: &str, is_true: impl Fn(&AppState) -> bool) {
+    pub(super) fn wait_until(&self, what: &str, is_true: impl Fn(&AppState) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is_true(&self.api.state) {
             assert!(Instant::now() < deadline, "{what}");
@@ -82,7 +92,7 @@ impl Served {
     }
 }
 
-fn read_to_end(stream: &mut TcpStream) -> String {
+pub(super) fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     // A reset after the answer is how a flooded server closes.
     if let Err(error) = stream.read_to_end(&mut bytes) {
@@ -96,7 +106,7 @@ fn get(path: &str, more: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check_status(reply: &str, status: u16) {
+pub(super) fn check_status(reply: &str, status: u16) {
     assert!(
         reply.starts_with(&format!("HTTP/1.1 {status} ")),
         "{reply:.300}"

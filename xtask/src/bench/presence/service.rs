@@ -30,12 +30,12 @@ impl Service {
         let runtime = tokio::runtime::Runtime::new()?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
-        runtime.spawn(api::serve(
+        let door = api::Door {
             listener,
-            None,
-            state(org)?,
-            std::future::pending(),
-        ));
+            tls: None,
+            balancers: None,
+        };
+        runtime.spawn(api::serve(door, state(org)?, std::future::pending()));
         Ok(Self {
             org: Arc::clone(org),
             address,
