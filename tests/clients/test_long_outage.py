@@ -95,7 +95,7 @@ def test_offline_events_that_the_grace_held_back_are_all_told_when_it_ends(tmp_p
     """Many at once, and more than the endpoint holds in memory."""
     endpoint = Endpoint(settings='level = "user"\ngrace_seconds = 2')
     with hooked(tmp_path, endpoint, webhook="waiting_max = 1100\n") as server:
-        clients = [server.client(f"client-{number}", f"user-{number}") for number in range(2000)]
+        clients = [server.client(f"client-{number}", f"user-{number}") for number in range(1400)]
         endpoint.receiver.wait_for(len(clients))
         for client in clients:
             client.close()
