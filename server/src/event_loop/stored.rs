@@ -12,26 +12,24 @@
 //! What is kept of such a connection stands beside it, by its key, so that others do not pay for it.
 //! An answer that finds another connection at its place is for nobody.
 
+mod pushes;
+
 use std::collections::VecDeque;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use compact_str::CompactString;
-use messages::{
-    Answer, Arrival, Attach, Attached, Attachment, Carrier, Detach, Push, Pushed, Refused, Request,
-};
-use mqtt::{
-    Accepted, ConnectRequest, Discarded, DisconnectReason, Message, Outgoing, QoS, Refusal,
-    StoredDelivery,
-};
+use messages::{Answer, Arrival, Attach, Attached, Attachment, Carrier, Detach, Refused, Request};
+use mqtt::{Accepted, ConnectRequest, DisconnectReason, Message, Refusal};
 use presence::{Address, EndReason, Org, SessionRef};
 use topics::TopicFilter;
 
-use super::connection::{Connection, Online};
+use super::connection::Online;
 use super::routing::Origin;
 use super::worker::Worker;
 use crate::accounts::Admission;
+
+pub(super) use pushes::qos_of;
 
 /// What is kept of a connection that asks for a stored session, or has one.
 pub(super) struct Stored {
@@ -274,43 +272,8 @@ impl Worker {
         }));
     }
 
-    // === what the client acknowledges ===
-
     pub(super) fn attachment(&self, key: usize) -> Option<Attachment> {
         self.stored.get(&(key as u32))?.attachment
-    }
-
-    pub(super) fn acknowledged(&self, key: usize, packet_id: NonZeroU16) {
-        if let Some(attachment) = self.attachment(key) {
-            self.tell_keeper(Request::Acknowledged(attachment, packet_id.get()));
-        }
-    }
-
-    pub(super) fn received(&self, key: usize, packet_id: NonZeroU16) {
-        if let Some(attachment) = self.attachment(key) {
-            self.tell_keeper(Request::Received(attachment, packet_id.get()));
-        }
-    }
-
-    /// PUBREL. Answers whether the keeper was asked.
-    pub(super) fn release(&self, key: usize, packet_id: NonZeroU16) -> bool {
-        let request = |attachment| Request::Release(attachment, packet_id.get());
-        let attachment = self.attachment(key);
-        attachment.is_some_and(|attachment| {
-            let asked = self.house.shared.keeper.ask(request(attachment));
-            asked.is_ok()
-        })
-    }
-
-    /// Messages that were queued and will not be sent count as acknowledged.
-    pub(super) fn discard(&self, key: usize, discarded: Vec<Discarded>) {
-        for each in discarded {
-            let reason = each.reason.as_str();
-            self.house.shared.metrics.drop_messages(reason, 1);
-            if let Some(packet_id) = each.packet_id {
-                self.acknowledged(key, packet_id);
-            }
-        }
     }
 
     /// Says what the keeper always has room for.
@@ -379,88 +342,6 @@ impl Worker {
         }
     }
 
-    fn with_packet_id(
-        &mut self,
-        key: usize,
-        packet_id: u16,
-        call: impl FnOnce(&mut mqtt::Session, NonZeroU16, &mut bytes::BytesMut),
-    ) {
-        if let Some(packet_id) = NonZeroU16::new(packet_id) {
-            self.with_output(key, |session, out| call(session, packet_id, out));
-        }
-    }
-
-    /// Sends messages under the identifiers that the keeper gave them.
-    fn push(&mut self, key: usize, messages: &[Push]) {
-        for push in messages {
-            let Some(packet_id) = NonZeroU16::new(push.packet_id) else {
-                continue;
-            };
-            if let Some(mqtt::Delivery::Dropped(why)) = self.push_one(key, packet_id, &push.what) {
-                let metrics = &self.house.shared.metrics;
-                metrics.drop_messages(why.as_str(), 1);
-                self.acknowledged(key, packet_id);
-            }
-        }
-        let discarded = self
-            .connections
-            .get_mut(key)
-            .map(|found| found.session.take_discarded());
-        self.discard(key, discarded.unwrap_or_default());
-    }
-
-    fn push_one(
-        &mut self,
-        key: usize,
-        packet_id: NonZeroU16,
-        what: &Pushed,
-    ) -> Option<mqtt::Delivery> {
-        let message;
-        let ids;
-        let delivery = match what {
-            Pushed::Release => StoredDelivery::Release,
-            Pushed::Publish {
-                body,
-                qos,
-                dup,
-                retain,
-                subscription_ids,
-            } => {
-                message = self.read_stored(body)?;
-                ids = nonzero(subscription_ids);
-                StoredDelivery::Publish {
-                    message: &message,
-                    options: Outgoing {
-                        qos: qos_of(*qos),
-                        retain: *retain,
-                        subscription_ids: &ids,
-                    },
-                    dup: *dup,
-                }
-            }
-        };
-        let house = Arc::clone(&self.house);
-        let unsent = self.connections.get(key).map_or(0, Connection::unsent);
-        let has_room = unsent < house.shared.settings.outbound_bytes_max;
-        let now_ms = self.now_ms;
-        let outcome = self.with_output(key, |session, out| {
-            let limits = &house.shared.limits;
-            session.deliver_stored(packet_id, delivery, has_room, now_ms, limits, out)
-        });
-        if matches!(what, Pushed::Publish { dup: false, .. }) {
-            self.tally.delivered += 1;
-        }
-        outcome
-    }
-
-    pub(super) fn read_stored(&mut self, body: &Bytes) -> Option<Arc<Message>> {
-        let message = self.decoded.read(body);
-        if let Err(error) = &message {
-            tracing::error!(%error, "a stored message cannot be read");
-        }
-        message.ok()
-    }
-
     /// A will that is due: it goes the way of a message, and the keeper is told that it did.
     fn publish_stored_will(&mut self, id: Attachment, org: &str, will: &messages::Will) {
         let orgs = &self.house.shared.orgs;
@@ -498,16 +379,4 @@ fn stored_will(will: &mqtt::Will, now_ms: u64) -> Option<Box<messages::Will>> {
             expires_at_ms: None,
         },
     }))
-}
-
-pub(super) fn qos_of(number: u8) -> QoS {
-    match number {
-        0 => QoS::AtMostOnce,
-        1 => QoS::AtLeastOnce,
-        _ => QoS::ExactlyOnce,
-    }
-}
-
-fn nonzero(ids: &[u32]) -> Vec<NonZeroU32> {
-    ids.iter().copied().filter_map(NonZeroU32::new).collect()
 }
