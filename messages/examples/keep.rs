@@ -1,7 +1,11 @@
-//! What it costs to keep messages, with SQLite on a thread of its own as in the server: QoS 1 to stored sessions that are away, durable before each
-//! answer, from 1, 64 and 1,000 publishers that each wait for their answer.
+//! What it costs to keep messages, with SQLite on a thread of its own as in the server: QoS 1 to stored
+//! sessions that are away, durable before each answer, from 1, 64 and 1,000 publishers that each wait
+//! for their answer.
 //!
 //! `cargo run --release -p messages --example keep [seconds for each [directory]]`
+
+#[path = "../src/testing/connection.rs"]
+mod connection;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +16,9 @@ use messages::{
     Answer, Attach, Carrier, Desk, Detach, Done, Letter, Limits, Message, NEVER, Publish, Quota,
     ReplyTo, Request, Retain, RetainHandling, Settings, Subscribe, Subscription, Task, To, Wanted,
 };
-use presence::{Address, Opening, Org, Protocol, SessionId};
+use presence::Org;
+
+use connection::connection;
 
 /// Sessions that the messages go to in turn, one each.
 const SESSIONS: usize = 1_000;
@@ -74,7 +80,7 @@ impl Run {
             tasks,
             done,
             began: Instant::now(),
-            carrier: carrier(),
+            carrier: connection(&Org::new("acme"), 1),
             sessions: Vec::new(),
         };
         for number in 0..SESSIONS {
@@ -219,28 +225,6 @@ impl Run {
             }),
             held_back: None,
         }))
-    }
-}
-
-fn carrier() -> Carrier {
-    let address = Address {
-        worker: 0,
-        connection: 1,
-    };
-    let opened = Org::new("acme").open(&Opening {
-        id: SessionId([0; 16]),
-        username: "alice",
-        client_id: "c",
-        protocol: Protocol::V5,
-        peer: None,
-        os: None,
-        connected_at_ms: 0,
-        address,
-    });
-    Carrier {
-        address,
-        ticket: 1,
-        session: opened.session,
     }
 }
 

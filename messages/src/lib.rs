@@ -42,4 +42,6 @@ pub use request::{
 pub use store::{Done, Task, Writer};
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -9,13 +9,12 @@ mod publishing;
 mod retaining;
 mod wills;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use bytes::Bytes;
-use presence::{Address, Opening, Org, Protocol, SessionId, SessionRef};
+use presence::Org;
 use topics::TopicName;
 
+use crate::testing::connection::connection;
+use crate::testing::dir::Dir;
 use crate::{
     Answer, Attach, Attached, Attachment, Carrier, Desk, Detach, Kept, Letter, Limits, Message,
     Outcome, Publish, Push, Pushed, Quota, ReplyTo, Request, Retain, RetainHandling, Settings,
@@ -46,42 +45,6 @@ const ORGS: [&str; 2] = ["acme", "other"];
 
 /// An hour.
 const HOUR: u32 = 3_600;
-
-/// A directory that goes with the test.
-#[derive(Debug)]
-pub(super) struct Dir(PathBuf);
-
-impl Dir {
-    pub(super) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("whosthere-messages-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// What a kill at this moment leaves behind.
-    pub(super) fn copy(&self) -> Self {
-        let copy = Self::new();
-        for entry in std::fs::read_dir(&self.0).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), copy.0.join(entry.file_name())).unwrap();
-        }
-        copy
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A server's worth of messages, its clock, and connections that are numbers.
 pub(super) struct House {
@@ -132,7 +95,7 @@ impl House {
     /// As [`crash`](Self::crash), and the next server has these organisations.
     pub(super) fn crash_with(&mut self, orgs: &[&str]) -> Vec<Letter> {
         let orgs: Vec<_> = orgs.iter().map(|id| (*id, self.quota)).collect();
-        let (house, letters) = Self::open(self.dir.copy(), self.limits, &orgs, self.now_ms);
+        let (house, letters) = Self::open(self.dir.copy(|_| true), self.limits, &orgs, self.now_ms);
         *self = house;
         letters
     }
@@ -160,31 +123,7 @@ impl House {
     /// A new connection, and the session that `presence` has for it.
     pub(super) fn carrier(&mut self) -> Carrier {
         self.tickets += 1;
-        Carrier {
-            address: Address {
-                worker: 0,
-                connection: self.tickets,
-            },
-            ticket: self.tickets,
-            session: self.presence_session(),
-        }
-    }
-
-    fn presence_session(&self) -> SessionRef {
-        let opening = Opening {
-            id: SessionId([0; 16]),
-            username: "alice",
-            client_id: &format!("c{}", self.tickets),
-            protocol: Protocol::V5,
-            peer: None,
-            os: None,
-            connected_at_ms: 0,
-            address: Address {
-                worker: 0,
-                connection: self.tickets,
-            },
-        };
-        self.presence.open(&opening).session
+        connection(&self.presence, self.tickets)
     }
 
     pub(super) fn attach_as(&mut self, attach: Attach) -> Attached {

@@ -1,8 +1,12 @@
 //! The thread itself: asked from several others, answering by mail, killed and started again.
 
+#[path = "../../../messages/src/testing/connection.rs"]
+mod connection;
+#[path = "../../../messages/src/testing/dir.rs"]
+mod dir;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -12,9 +16,12 @@ use messages::{
     Publish, Pushed, Quota, ReplyTo, Request, Retain, RetainHandling, Settings, Subscribe,
     Subscription, To, Wanted, Will,
 };
-use presence::{Address, Opening, Org, Protocol, SessionId};
+use presence::Org;
 use prometheus_client::registry::Registry;
 use topics::TopicName;
+
+use connection::connection;
+use dir::Dir;
 
 use super::{Busy, Keeper, KeeperMetrics, KeeperThread, Mail, Prepared, QueueLimits, prepare};
 use crate::accounts::Accounts;
@@ -32,38 +39,6 @@ impl Mail for Post {
             // A test that has seen enough hangs up.
             let _ = self.0.send(letter);
         }
-    }
-}
-
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("whosthere-keeper-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    /// What a kill at this moment leaves of the log: SQLite is as it was at the last orderly stop.
-    fn copy_log(&self) -> Self {
-        let copy = Self::new();
-        for entry in std::fs::read_dir(&self.0).unwrap() {
-            let entry = entry.unwrap();
-            if entry.path().extension().is_some_and(|end| end == "log") {
-                std::fs::copy(entry.path(), copy.0.join(entry.file_name())).unwrap();
-            }
-        }
-        copy
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -107,25 +82,7 @@ fn start(dir: &Path) -> Running {
 }
 
 fn carrier(ticket: u32) -> Carrier {
-    let address = Address {
-        worker: 0,
-        connection: ticket,
-    };
-    let opened = Org::new("acme").open(&Opening {
-        id: SessionId([0; 16]),
-        username: "alice",
-        client_id: "c",
-        protocol: Protocol::V5,
-        peer: None,
-        os: None,
-        connected_at_ms: 0,
-        address,
-    });
-    Carrier {
-        address,
-        ticket,
-        session: opened.session,
-    }
+    connection(&Org::new("acme"), ticket)
 }
 
 fn attach(client_id: &str, will: Option<Box<Will>>) -> Request {
@@ -238,14 +195,16 @@ fn bodies(attached: &Attached) -> Vec<String> {
 #[test]
 fn what_was_answered_survives_a_kill() {
     let dir = Dir::new();
-    let running = start(&dir.0);
+    let running = start(dir.path());
     running.absent("c");
     for n in 0..5 {
         publish(&running.keeper, &format!("m{n}"), n).unwrap();
         assert!(matches!(running.next(), Answer::Published { packet_id, .. } if packet_id == n));
     }
     // The answers are out: whatever is on the disk now must do.
-    let next = start(&dir.copy_log().0);
+    // SQLite is as it was at the last orderly stop.
+    let left = dir.copy(|path| path.extension().is_some_and(|end| end == "log"));
+    let next = start(left.path());
     assert!(next.keeper.directory().org("acme").knows("c"));
     let attached = next.attach("c", None);
     assert_eq!(bodies(&attached), ["m0", "m1", "m2", "m3", "m4"]);
@@ -269,7 +228,7 @@ fn what_the_configuration_says_is_opened_for_its_owner_only_and_counted() {
     running.absent("c");
     running.thread.finish();
     let mode = |name: &str| {
-        let file = std::fs::metadata(dir.0.join(name)).unwrap();
+        let file = std::fs::metadata(dir.path().join(name)).unwrap();
         file.permissions().mode() & 0o777
     };
     assert_eq!(mode("messages"), 0o700);
@@ -300,7 +259,7 @@ open_auth = true
     );
     let config = Config::from_text(&text, "t.toml", &HashMap::new()).unwrap();
     let accounts = Accounts::from_config(&config).unwrap();
-    super::open(&dir.0, &config, &accounts, registry).unwrap()
+    super::open(dir.path(), &config, &accounts, registry).unwrap()
 }
 
 #[test]
@@ -331,7 +290,7 @@ fn an_organisation_may_keep_what_its_quota_says() {
 #[test]
 fn an_orderly_stop_does_what_waits_and_leaves_all_to_the_next_start() {
     let dir = Dir::new();
-    let running = start(&dir.0);
+    let running = start(dir.path());
     running.absent("c");
     publish(&running.keeper, "m", 1).unwrap();
     running.thread.finish();
@@ -340,7 +299,7 @@ fn an_orderly_stop_does_what_waits_and_leaves_all_to_the_next_start() {
         Answer::Published { .. }
     ));
     assert_eq!(publish(&running.keeper, "too late", 2), Err(Busy));
-    let next = start(&dir.0);
+    let next = start(dir.path());
     assert_eq!(bodies(&next.attach("c", None)), ["m"]);
     next.thread.finish();
 }
@@ -350,7 +309,7 @@ fn messages_of_one_loop_keep_their_order_though_several_ask() {
     const LOOPS: u16 = 4;
     const EACH: u16 = 200;
     let dir = Dir::new();
-    let running = start(&dir.0);
+    let running = start(dir.path());
     running.absent("c");
     std::thread::scope(|scope| {
         for number in 0..LOOPS {
@@ -394,7 +353,7 @@ fn messages_of_one_loop_keep_their_order_though_several_ask() {
 #[test]
 fn a_full_queue_takes_what_ends_something_and_nothing_else() {
     let dir = Dir::new();
-    let prepared = ready(&dir.0, 2);
+    let prepared = ready(dir.path(), 2);
     let keeper = prepared.keeper();
     for n in 0..2 {
         keeper.ask(attach(&format!("c{n}"), None)).unwrap();
@@ -421,7 +380,7 @@ fn a_full_queue_takes_what_ends_something_and_nothing_else() {
 #[test]
 fn a_will_comes_out_of_the_clock_without_anybody_asking() {
     let dir = Dir::new();
-    let running = start(&dir.0);
+    let running = start(dir.path());
     let will = Will {
         delay_secs: 1,
         retain: false,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use presence::{Address, Opening, Org, Protocol, SessionId};
+use presence::Org;
 use proptest::prelude::*;
 use topics::{TopicFilter, TopicName};
 
 use super::{StoredRecipient, Subscribers};
 use crate::id::{Carrier, StoredRef};
 use crate::record::Subscription;
+use crate::testing::connection::connection;
 
 const FILTERS: [&str; 6] = [
     "a/b",
@@ -23,28 +24,8 @@ const FILTERS: [&str; 6] = [
 /// The connection of a session of this number.
 fn carrier(number: u64) -> Carrier {
     let org = Org::new("acme");
-    let open = |number: u64| {
-        let address = Address {
-            worker: 0,
-            connection: number as u32,
-        };
-        let opened = org.open(&Opening {
-            id: SessionId([0; 16]),
-            username: "alice",
-            client_id: &format!("c{number}"),
-            protocol: Protocol::V5,
-            peer: None,
-            os: None,
-            connected_at_ms: 0,
-            address,
-        });
-        Carrier {
-            address,
-            ticket: 1,
-            session: opened.session,
-        }
-    };
-    (0..=number).map(open).last().expect("at least one")
+    let connections = (0..=number).map(|number| connection(&org, number as u32));
+    connections.last().expect("at least one")
 }
 
 fn filter(text: &str) -> TopicFilter<'_> {
