@@ -95,6 +95,9 @@ pub enum UnsubscribeResult {
     Success,
     /// 0x11.
     NoSubscriptionExisted,
+    /// 0x83: it is one too many, and nothing was done about it. For MQTT 5 only, since the other
+    /// versions could not be told.
+    NotAccepted,
     /// 0x8F.
     TopicFilterInvalid,
 }
@@ -258,6 +261,7 @@ fn unsubscribe_code(result: UnsubscribeResult) -> UnsubscribeAckReason {
     match result {
         UnsubscribeResult::Success => UnsubscribeAckReason::Success,
         UnsubscribeResult::NoSubscriptionExisted => UnsubscribeAckReason::NoSubscriptionExisted,
+        UnsubscribeResult::NotAccepted => UnsubscribeAckReason::ImplementationSpecificError,
         UnsubscribeResult::TopicFilterInvalid => UnsubscribeAckReason::TopicFilterInvalid,
     }
 }

@@ -276,16 +276,17 @@ fn unsuback_says_what_was_there() {
     let action = client.send_v5(v5::Packet::Unsubscribe(v5::Unsubscribe {
         packet_id: id(3),
         user_properties: Vec::new(),
-        topic_filters: vec!["a".into(), "b".into(), "a+".into()],
+        topic_filters: vec!["a".into(), "b".into(), "a+".into(), "one too many".into()],
     }));
     let Action::Unsubscribe(request) = action else {
         panic!("{action:?}")
     };
-    assert_eq!(request.filters, ["a", "b", "a+"]);
+    assert_eq!(request.filters, ["a", "b", "a+", "one too many"]);
     let results = [
         UnsubscribeResult::Success,
         UnsubscribeResult::NoSubscriptionExisted,
         UnsubscribeResult::TopicFilterInvalid,
+        UnsubscribeResult::NotAccepted,
     ];
     client
         .session
@@ -298,6 +299,7 @@ fn unsuback_says_what_was_there() {
             UnsubscribeAckReason::Success,
             UnsubscribeAckReason::NoSubscriptionExisted,
             UnsubscribeAckReason::TopicFilterInvalid,
+            UnsubscribeAckReason::ImplementationSpecificError,
         ],
     };
     assert_eq!(client.replies_v5(), [v5::Packet::UnsubscribeAck(expected)]);

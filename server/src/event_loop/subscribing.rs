@@ -157,21 +157,48 @@ impl Worker {
         let Some((org, session)) = self.online(key) else {
             return Flow::Ended;
         };
+        let most = self.filters_max(key);
+        if request.filters.len() > most && self.version(key) != Some(mqtt::Version::V5) {
+            // Its UNSUBACK could not say that some were left out.
+            let why = mqtt::DisconnectReason::QuotaExceeded;
+            self.disconnect(key, why, presence::EndReason::ProtocolError);
+            return Flow::Ended;
+        }
         if let Some(attachment) = self.attachment(key) {
             return self.unsubscribe_stored(key, attachment, request);
         }
-        let results: Vec<_> = request
-            .filters
-            .iter()
-            .map(|filter| match TopicFilter::parse(filter) {
-                Err(_) => UnsubscribeResult::TopicFilterInvalid,
-                Ok(filter) => unsubscribe_result(org.unsubscribe(session, filter)),
-            })
-            .collect();
+        let served = request.filters.iter().take(most);
+        let results = served.map(|filter| match TopicFilter::parse(filter) {
+            Err(_) => UnsubscribeResult::TopicFilterInvalid,
+            Ok(filter) => unsubscribe_result(org.unsubscribe(session, filter)),
+        });
+        let results = results.collect();
+        self.answer_unsubscribe(key, &request, results);
+        Flow::Open
+    }
+
+    /// Filters of one UNSUBSCRIBE that are served: as many as the session may have subscriptions, so
+    /// that one packet can end them all, and a larger one keeps its event loop no longer.
+    fn filters_max(&self, key: usize) -> usize {
+        let per_packet = self.house.shared.limits.filters_per_packet_max;
+        usize::from(self.subscriptions_max(key).max(per_packet))
+    }
+
+    fn version(&self, key: usize) -> Option<mqtt::Version> {
+        self.connections.get(key)?.session.version()
+    }
+
+    /// UNSUBACK: `results` are those of the first filters, the others were too many.
+    fn answer_unsubscribe(
+        &mut self,
+        key: usize,
+        request: &UnsubscribeRequest,
+        mut results: Vec<UnsubscribeResult>,
+    ) {
+        results.resize(request.filters.len(), UnsubscribeResult::NotAccepted);
         self.with_output(key, |session, out| {
             session.unsubscribed(request.packet_id, &results, out);
         });
-        Flow::Open
     }
 
     fn unsubscribe_stored(
@@ -180,11 +207,12 @@ impl Worker {
         attachment: Attachment,
         request: UnsubscribeRequest,
     ) -> Flow {
+        let served = request.filters.iter().take(self.filters_max(key));
         let keeper = &self.house.shared.keeper;
         let asked = keeper.ask(Request::Unsubscribe(messages::Unsubscribe {
             attachment,
             packet_id: request.packet_id.get(),
-            filters: request.filters.iter().map(|text| text[..].into()).collect(),
+            filters: served.map(|text| text[..].into()).collect(),
         }));
         if asked.is_err() {
             // UNSUBACK has no code for a server that cannot keep up.
@@ -223,7 +251,7 @@ impl Worker {
             return;
         };
         let filters = request.filters.iter().map(|text| TopicFilter::parse(text));
-        let results: Vec<_> = filters
+        let results = filters
             .zip(results)
             .map(|(filter, was_there)| match filter {
                 Err(_) => UnsubscribeResult::TopicFilterInvalid,
@@ -233,9 +261,7 @@ impl Worker {
                 }
             })
             .collect();
-        self.with_output(key, |session, out| {
-            session.unsubscribed(request.packet_id, &results, out);
-        });
+        self.answer_unsubscribe(key, &request, results);
         if was_ahead {
             self.resume(key);
         }
