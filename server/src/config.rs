@@ -58,7 +58,7 @@ pub struct Config {
     /// Organisation id of logins without a suffix.
     #[serde(deserialize_with = "org::empty_as_none")]
     pub default_org: Option<String>,
-    /// Event loops; 0 means one per core.
+    /// Event loops; 0 means one per core but one, and at least one.
     pub workers: usize,
     /// Addresses to listen on.
     pub listen: Listen,

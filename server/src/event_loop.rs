@@ -1,4 +1,4 @@
-//! The MQTT side: one event loop per core, each with its own connections.
+//! The MQTT side: event loops on threads of their own, each with its own connections.
 //!
 //! A connection lives and dies in the loop that accepted it; loops reach each other's connections
 //! only by letter (see [`mailbox`]). A loop never waits: not for a client, not for a disk, not for

@@ -237,6 +237,8 @@ class Server(Http):
         self.config = self.folder / "whosthere.toml"
         self.config.write_text(
             f'data_dir = "{data_dir or self.folder / "data"}"\n{top_settings}\n'
+            # Two loops whatever the machine has, so that messages cross between them.
+            "workers = 2\n"
             f'[listen]\nmqtt = "127.0.0.1:{self.mqtt_port}"\nws = "127.0.0.1:{self.ws_port}"\n'
             f'http = "127.0.0.1:{self.http_port}"\n{ORGANISATIONS}\n{settings}\n'
         )

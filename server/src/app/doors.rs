@@ -1,6 +1,7 @@
 //! The doors of MQTT, bound before anything is served, and the limits behind them.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 
 use super::StartError;
 use super::files::Shares;
@@ -70,10 +71,16 @@ impl Doors {
     }
 }
 
-/// One event loop per core unless the settings say otherwise.
 fn worker_count(configured: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    loops(configured, cores)
+}
+
+/// Unless the settings say otherwise, one core is left to the threads beside the event loops: those
+/// of the journal, the views, webhooks and the API.
+fn loops(configured: usize, cores: usize) -> usize {
     match configured {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        0 => cores.saturating_sub(1).max(1),
         count => count,
     }
 }
@@ -132,4 +139,25 @@ impl Bounded for u16 {
 
 impl Bounded for u32 {
     const MAX: Self = Self::MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loops;
+
+    #[test]
+    fn one_core_is_left_to_the_threads_beside_the_event_loops() {
+        assert_eq!(loops(0, 8), 7);
+        assert_eq!(loops(0, 2), 1);
+    }
+
+    #[test]
+    fn a_single_core_has_an_event_loop_too() {
+        assert_eq!(loops(0, 1), 1);
+    }
+
+    #[test]
+    fn the_settings_may_say_otherwise() {
+        assert_eq!(loops(4, 2), 4);
+    }
 }

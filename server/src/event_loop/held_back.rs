@@ -39,7 +39,7 @@ struct Waiting {
 #[derive(Default)]
 struct Count {
     all: usize,
-    /// Those over QoS 0, which the client need not wait for.
+    /// Those at QoS 0: the session counts the others as unanswered.
     unacknowledged: usize,
 }
 
@@ -66,7 +66,7 @@ impl HeldBack {
         Some(waiting)
     }
 
-    /// Messages over QoS 0 of a connection that wait.
+    /// Messages at QoS 0 of a connection that wait.
     pub(super) fn unacknowledged(&self, ticket: u32) -> usize {
         let count = self.counts.get(&ticket);
         count.map_or(0, |count| count.unacknowledged)
