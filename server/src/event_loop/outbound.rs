@@ -51,6 +51,7 @@ impl Worker {
             house.shared.metrics.drop_messages("slow_reader", 1);
             return true;
         }
+        self.mark_recipient(key);
         let now_ms = self.now_ms;
         let own = self.own_limits(key);
         let limits = own
@@ -85,13 +86,19 @@ impl Worker {
     }
 
     pub(super) fn flush_dirty(&mut self) {
+        let mut flushing = std::mem::take(&mut self.flushing);
         // A flush may let messages out that waited in their session, which is new output.
-        while let Some(key) = self.dirty.pop() {
-            if let Some(connection) = self.connections.get_mut(key as usize) {
-                connection.is_dirty = false;
-                self.flush(key as usize);
+        while !self.recipients.is_empty() || !self.dirty.is_empty() {
+            flushing.append(&mut self.recipients);
+            flushing.append(&mut self.dirty);
+            for key in flushing.drain(..) {
+                if let Some(connection) = self.connections.get_mut(key as usize) {
+                    connection.is_dirty = false;
+                    self.flush(key as usize);
+                }
             }
         }
+        self.flushing = flushing;
     }
 
     /// Writes what the socket takes.

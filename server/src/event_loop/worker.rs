@@ -89,8 +89,12 @@ pub(super) struct Worker {
     pub(super) due_wills: Vec<DueWill>,
     /// What was read once TLS is taken off.
     pub(super) plain: Vec<u8>,
-    /// Connections with output to flush before the next poll.
+    /// Connections with output to flush before the next poll. Those that get messages go first, in the
+    /// order of the messages: answers to publishers would make them wait.
     pub(super) dirty: Vec<u32>,
+    pub(super) recipients: Vec<u32>,
+    /// Those that are being flushed. Empty in between, kept for its memory.
+    pub(super) flushing: Vec<u32>,
     /// Connections that had more to read than is fair at once.
     pub(super) unread: Vec<u32>,
     #[expect(
@@ -158,6 +162,8 @@ impl Worker {
             due_wills: Vec::new(),
             plain: Vec::new(),
             dirty: Vec::new(),
+            recipients: Vec::new(),
+            flushing: Vec::new(),
             unread: Vec::new(),
             spares: Vec::new(),
             sweep_at: 0,
@@ -321,12 +327,24 @@ impl Worker {
 
     /// Notes that a connection has output to flush before the next poll.
     pub(super) fn mark_dirty(&mut self, key: usize) {
-        if let Some(connection) = self.connections.get_mut(key)
-            && !connection.is_dirty
-            && !connection.waits_to_write
-        {
-            connection.is_dirty = true;
+        if self.becomes_dirty(key) {
             self.dirty.push(key as u32);
         }
+    }
+
+    /// Notes that a connection is about to get a message.
+    pub(super) fn mark_recipient(&mut self, key: usize) {
+        if self.becomes_dirty(key) {
+            self.recipients.push(key as u32);
+        }
+    }
+
+    fn becomes_dirty(&mut self, key: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let is_news = !connection.is_dirty && !connection.waits_to_write;
+        connection.is_dirty |= is_news;
+        is_news
     }
 }
