@@ -38,7 +38,7 @@ mod tail;
 
 pub use fact::{Ended, Fact, Opened, Os, Position, SessionId};
 pub use fault::Fault;
-pub use log::{CommitError, Log, RecordLog, Recovered, Settings};
+pub use log::{CommitError, End, Log, RecordLog, Recovered, Settings};
 pub use maintenance::{Maintenance, Report, Retention};
 pub use reader::{ReadError, Reader, RecordReader};
 pub use record::Record;

@@ -129,6 +129,18 @@ impl RecordLog<Fact> {
     }
 }
 
+/// How far a log is. Cheap to ask, from any thread.
+#[derive(Clone)]
+pub struct End(Arc<History>);
+
+impl End {
+    /// The position after the last durable fact.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.0.committed()
+    }
+}
+
 impl<R: Record> RecordLog<R> {
     /// Opens a log that needs no checkpoints in `dir`, or creates it: whoever follows it keeps
     /// what it says in a place of their own, and the position up to which they have.
@@ -287,6 +299,12 @@ impl<R: Record> RecordLog<R> {
     #[must_use]
     pub fn reader(&self) -> RecordReader<R> {
         RecordReader::new(Arc::clone(&self.storage), Arc::clone(&self.history))
+    }
+
+    /// Tells any thread how far the log is.
+    #[must_use]
+    pub fn end(&self) -> End {
+        End(Arc::clone(&self.history))
     }
 
     fn begin_segment(&self) -> Result<Active, Fault> {

@@ -38,11 +38,13 @@ mod view;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::presence::Org;
 use tokio::sync::Semaphore;
 
 pub use self::health::{Phase, Readiness};
+pub use self::readers::Committed;
 use self::readers::Readers;
 pub use self::router::router;
 pub use self::serve::{Door, serve};
@@ -85,6 +87,8 @@ pub struct Parts {
     pub failing_messages: Failing,
     /// For questions about what happened: as many as may be asked at the same time.
     pub readers: Vec<views::Reader>,
+    /// How far the journal is: answers are as far.
+    pub committed: Committed,
     /// All webhooks.
     pub webhooks: Arc<Webhooks>,
     /// Counters.
@@ -108,7 +112,11 @@ impl AppState {
             lifecycle: parts.lifecycle,
             failing: parts.failing,
             failing_messages: parts.failing_messages,
-            readers: Readers::new(parts.readers),
+            readers: Readers::new(
+                parts.readers,
+                parts.committed,
+                Duration::from_secs(parts.limits.events_wait_secs),
+            ),
             webhooks: parts.webhooks,
             metrics: parts.metrics,
             readiness: parts.readiness,

@@ -130,6 +130,10 @@ impl App {
             readers: (0..API_READERS)
                 .map(|_| views.reader())
                 .collect::<Result<_, _>>()?,
+            committed: {
+                let end = log.end();
+                Box::new(move || end.position())
+            },
             webhooks: Arc::clone(&webhooks),
             metrics: Arc::clone(&metrics),
             readiness: Arc::clone(&readiness),

@@ -52,6 +52,8 @@ pub(super) enum Problem {
     Messages,
     /// The views, or the state of deliveries, cannot be read or written.
     Storage,
+    /// The views are not as far as the journal.
+    Behind,
 }
 
 #[derive(Serialize)]
@@ -97,6 +99,11 @@ impl Problem {
             Self::Messages => (S::SERVICE_UNAVAILABLE, "messages", "Messages not writable"),
             Self::Journal => (S::SERVICE_UNAVAILABLE, "journal", "Journal not writable"),
             Self::Storage => (S::SERVICE_UNAVAILABLE, "storage", "Storage not usable"),
+            Self::Behind => (
+                S::SERVICE_UNAVAILABLE,
+                "behind",
+                "Latest events not read yet",
+            ),
         }
     }
 
@@ -139,6 +146,9 @@ impl Problem {
             Self::Messages => "The log of messages cannot be written now, so no session can be \
                                stored and no message kept. The server's log says why."
                 .into(),
+            Self::Behind => "What has happened last cannot be told yet: the server has just \
+                             started after a crash, or is slow to read its journal. Ask again."
+                .into(),
             Self::Storage => "What is kept about events cannot be read or written now. The \
                               server's log says why."
                 .into(),
@@ -155,7 +165,8 @@ impl Problem {
             | Self::NotReady(_)
             | Self::Journal
             | Self::Messages
-            | Self::Storage => Some((header::RETRY_AFTER, one_second)),
+            | Self::Storage
+            | Self::Behind => Some((header::RETRY_AFTER, one_second)),
             Self::TooManyKeys { secs } => Some((header::RETRY_AFTER, HeaderValue::from(*secs))),
             // What is left of the body would be taken for the next request.
             Self::SlowBody | Self::LargeBody { .. } => {

@@ -2,24 +2,44 @@
 //!
 //! A reader may wait for the disk and is for one thread at a time, so each question takes one for
 //! as long as it lasts, on a thread that may block. When all are taken, a question waits.
+//!
+//! The views follow the journal, mostly within a millisecond, after a crash by as much as the last
+//! process had not written. So a question waits until everything is in them that was committed
+//! when it was asked: who has been told of an event finds it in every answer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use journal::Position;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use views::{ReadError, Reader};
+use tokio::time::{Instant, sleep};
+use views::{Folded, ReadError, Reader};
 
 use super::problem::Problem;
+
+/// How often is looked whether the views have come far enough.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Tells how far the journal is.
+pub type Committed = Box<dyn Fn() -> Position + Send + Sync>;
 
 /// The readers that nobody uses now.
 pub(super) struct Readers {
     free: Arc<Mutex<Vec<Reader>>>,
     permits: Arc<Semaphore>,
+    committed: Committed,
+    folded: Option<Folded>,
+    wait_max: Duration,
 }
 
 impl Readers {
-    pub(super) fn new(readers: Vec<Reader>) -> Self {
+    /// A question waits at most for `wait_max` until the views are as far as the journal.
+    pub(super) fn new(readers: Vec<Reader>, committed: Committed, wait_max: Duration) -> Self {
         Self {
+            committed,
+            folded: readers.first().map(Reader::folded),
+            wait_max,
             permits: Arc::new(Semaphore::new(readers.len())),
             free: Arc::new(Mutex::new(readers)),
         }
@@ -30,6 +50,7 @@ impl Readers {
         &self,
         question: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.catch_up().await?;
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let free = Arc::clone(&self.free);
         let answer = spawn_blocking(move || {
@@ -52,11 +73,28 @@ impl Readers {
         &self,
         question: impl FnOnce(&Reader) -> Result<T, ReadError>,
     ) -> Result<T, Problem> {
+        self.catch_up().await?;
         let _permit = self.permits.acquire().await;
         let reader = lock(&self.free).pop().ok_or(Problem::Storage)?;
         let answer = question(&reader);
         lock(&self.free).push(reader);
         answer.map_err(unanswered)
+    }
+
+    /// Waits until the views have what is committed now.
+    async fn catch_up(&self) -> Result<(), Problem> {
+        let Some(folded) = &self.folded else {
+            return Ok(());
+        };
+        let committed = (self.committed)();
+        let asked_at = Instant::now();
+        while folded.position() < committed {
+            if asked_at.elapsed() >= self.wait_max {
+                return Err(Problem::Behind);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use journal::{Ended, Fact, Opened, Os, SessionId};
+use journal::{Ended, Fact, Opened, Os, Position, SessionId};
 use serde_json::Value;
 use topics::TopicFilter;
 use views::{Deliveries, Event, Views};
@@ -40,6 +40,8 @@ const CONNECTED_AT_MS: u64 = 1_774_605_600_000;
 struct TestApi {
     state: Arc<AppState>,
     failing: Failing,
+    /// How far the journal says that it is.
+    committed: Arc<AtomicU64>,
     views: Mutex<Views>,
     deliveries: Arc<Mutex<Deliveries>>,
     prepared: Mutex<Option<Prepared>>,
@@ -145,6 +147,7 @@ secret_keys = ["{KEY_B}"]
         let readiness = Arc::new(Readiness::new());
         readiness.set(Phase::Ready);
         let failing = Failing::default();
+        let committed = Arc::new(AtomicU64::new(0));
         let state = AppState::new(Parts {
             accounts,
             metrics: Arc::new(Metrics::new(Arc::clone(&orgs))),
@@ -153,6 +156,10 @@ secret_keys = ["{KEY_B}"]
             failing: failing.clone(),
             failing_messages: Failing::default(),
             readers: vec![views.reader().unwrap()],
+            committed: {
+                let committed = Arc::clone(&committed);
+                Box::new(move || Position(committed.load(Ordering::Relaxed)))
+            },
             webhooks: Arc::new(webhooks),
             readiness,
             limits: config.http.clone(),
@@ -160,6 +167,7 @@ secret_keys = ["{KEY_B}"]
         Self {
             state: state.unwrap(),
             failing,
+            committed,
             views: Mutex::new(views),
             deliveries,
             prepared: Mutex::new(Some(prepared)),

@@ -13,6 +13,8 @@ pub struct HttpConfig {
     pub header_bytes_max: usize,
     /// Time for a request head, and between requests, seconds.
     pub header_timeout_secs: u64,
+    /// How long a question about events waits until the latest are known, seconds.
+    pub events_wait_secs: u64,
     /// Largest request body, bytes.
     pub body_bytes_max: u64,
     /// Time without progress in a body or an answer, seconds.
@@ -31,6 +33,7 @@ impl Default for HttpConfig {
             connections_max: 1024,
             header_bytes_max: 65_536,
             header_timeout_secs: 10,
+            events_wait_secs: 10,
             body_bytes_max: 65_536,
             stall_timeout_secs: 30,
             drain_timeout_secs: 10,

@@ -1,5 +1,6 @@
 //! `GET /v2/utilities/presence/{username}`
 
+use ::presence::EndReason;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::*;
@@ -165,4 +166,33 @@ async fn a_user_who_is_online_has_no_last_seen() {
     let json = api.get(&format!("{LIST}/alice")).await.json();
     assert_eq!(json.get("last_seen"), None);
     assert_eq!(json["push_suspended"], false);
+}
+
+#[tokio::test]
+async fn an_answer_has_whatever_was_committed_when_it_was_asked_for() {
+    let api = TestApi::new();
+    api.happened(opened("alice", 1, 1_000));
+    api.committed.store(2, Ordering::Relaxed);
+    let later = async {
+        tokio::task::yield_now().await;
+        api.happened(ended("alice", 1, 2_000, EndReason::LoggedOut));
+    };
+    let (reply, ()) = tokio::join!(api.get("/v2/utilities/presence/alice"), later);
+    let json = reply.json();
+    assert_eq!(json["push_suspended"], true);
+    assert_eq!(json["last_seen"], "1970-01-01T00:00:02Z");
+}
+
+#[tokio::test]
+async fn views_that_stay_behind_are_told_rather_than_hidden() {
+    let api = TestApi::with_http("events_wait_secs = 0");
+    api.committed.store(1, Ordering::Relaxed);
+    for path in ["", "/history"] {
+        let reply = api
+            .get(&format!("/v2/utilities/presence/alice{path}"))
+            .await;
+        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(reply.json()["type"].as_str().unwrap().ends_with("behind"));
+        assert_eq!(reply.headers["retry-after"], "1");
+    }
 }

@@ -181,6 +181,7 @@ fn rules(config: &Config) -> Vec<Rule> {
         ("http.stall_timeout_secs", http.stall_timeout_secs, 1..=600),
         ("http.drain_timeout_secs", http.drain_timeout_secs, 0..=600),
         ("http.listings_max", http.listings_max as u64, 1..=10_000),
+        ("http.events_wait_secs", http.events_wait_secs, 0..=300),
         (
             "http.page_rows_max",
             http.page_rows_max as u64,

@@ -80,6 +80,10 @@ fn state(org: &Arc<Org>) -> Result<Arc<AppState>> {
         failing: Failing::default(),
         failing_messages: Failing::default(),
         readers,
+        committed: {
+            let position = views.position();
+            Box::new(move || position)
+        },
         webhooks: Arc::default(),
         metrics,
         readiness,
