@@ -41,7 +41,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::presence::Org;
-use tokio::sync::Semaphore;
+use journal::Position;
+use tokio::sync::{Semaphore, watch};
 
 pub use self::health::{Phase, Readiness};
 pub use self::readers::Committed;
@@ -89,6 +90,8 @@ pub struct Parts {
     pub readers: Vec<views::Reader>,
     /// How far the journal is: answers are as far.
     pub committed: Committed,
+    /// How far the views have come.
+    pub folded: watch::Receiver<Position>,
     /// All webhooks.
     pub webhooks: Arc<Webhooks>,
     /// Counters.
@@ -115,6 +118,7 @@ impl AppState {
             readers: Readers::new(
                 parts.readers,
                 parts.committed,
+                parts.folded,
                 Duration::from_secs(parts.limits.events_wait_secs),
             ),
             webhooks: parts.webhooks,

@@ -21,6 +21,7 @@ use std::time::Duration;
 use journal::Log;
 use presence::Org;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use doors::{Doors, limits, settings};
 use follow::{Follow, retention};
@@ -121,6 +122,7 @@ impl App {
         let webhooks = Arc::new(webhooks);
         let lifecycle = Lifecycle::new(config.journal.opens_waiting_max);
         let failing = Failing::default();
+        let (folded, watch_folded) = watch::channel(views.position());
         let state = AppState::new(api::Parts {
             accounts: Arc::clone(&accounts),
             orgs: Arc::clone(&orgs),
@@ -134,6 +136,7 @@ impl App {
                 let end = log.end();
                 Box::new(move || end.position())
             },
+            folded: watch_folded,
             webhooks: Arc::clone(&webhooks),
             metrics: Arc::clone(&metrics),
             readiness: Arc::clone(&readiness),
@@ -154,6 +157,7 @@ impl App {
             metrics: metrics.mqtt.clone(),
         };
         let follow = Follow {
+            folded,
             views,
             deliveries,
             webhooks,

@@ -39,6 +39,8 @@ const CARE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the follower works with.
 pub struct Parts {
+    /// Told how far the views have come: events before this position can be read.
+    pub folded: watch::Sender<Position>,
     /// Committed facts.
     pub reader: Reader,
     /// Checkpoints and retention of the journal.
@@ -71,7 +73,8 @@ impl Follower {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let committed = Arc::clone(&parts.committed);
-        let (tell, folded) = watch::channel(parts.views.position());
+        let tell = parts.folded;
+        let folded = tell.subscribe();
         let checkpointer = parts.views.checkpointer().map_err(std::io::Error::other)?;
         let views = Arc::new(Mutex::new(parts.views));
         let mut fold = Fold {

@@ -40,7 +40,7 @@ pub use deliveries::{
 };
 pub use error::{DeliveryError, FlushError, FoldError, OpenError, ReadError};
 pub use event::{Event, EventId, Kind};
-pub use reader::{Cursor, EventsPage, Folded, HistoryPage, Reader, UserFacts};
+pub use reader::{Cursor, EventsPage, HistoryPage, Reader, UserFacts};
 pub use views::Views;
 
 #[cfg(test)]

@@ -64,25 +64,7 @@ pub struct UserFacts {
     pub online_sessions: u32,
 }
 
-/// Tells how far the views have come. Cheap to ask, from any thread.
-#[derive(Clone, Debug)]
-pub struct Folded(Arc<Shared>);
-
-impl Folded {
-    /// Everything before it is in the answers of readers.
-    #[must_use]
-    pub fn position(&self) -> Position {
-        self.0.read().tail.end()
-    }
-}
-
 impl Reader {
-    /// How far the views are that it reads.
-    #[must_use]
-    pub fn folded(&self) -> Folded {
-        Folded(Arc::clone(&self.shared))
-    }
-
     pub(crate) fn open(path: &Path, shared: Arc<Shared>) -> rusqlite::Result<Self> {
         let connection = schema::open_read_only(path)?;
         Ok(Self { connection, shared })

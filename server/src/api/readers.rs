@@ -11,15 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use journal::Position;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
-use views::{Folded, ReadError, Reader};
+use tokio::time::timeout;
+use views::{ReadError, Reader};
 
 use super::problem::Problem;
-
-/// How often is looked whether the views have come far enough.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Tells how far the journal is.
 pub type Committed = Box<dyn Fn() -> Position + Send + Sync>;
@@ -29,16 +26,22 @@ pub(super) struct Readers {
     free: Arc<Mutex<Vec<Reader>>>,
     permits: Arc<Semaphore>,
     committed: Committed,
-    folded: Option<Folded>,
+    folded: watch::Receiver<Position>,
     wait_max: Duration,
 }
 
 impl Readers {
-    /// A question waits at most for `wait_max` until the views are as far as the journal.
-    pub(super) fn new(readers: Vec<Reader>, committed: Committed, wait_max: Duration) -> Self {
+    /// A question waits at most for `wait_max` until the views, `folded` so far, are as far as the
+    /// journal.
+    pub(super) fn new(
+        readers: Vec<Reader>,
+        committed: Committed,
+        folded: watch::Receiver<Position>,
+        wait_max: Duration,
+    ) -> Self {
         Self {
             committed,
-            folded: readers.first().map(Reader::folded),
+            folded,
             wait_max,
             permits: Arc::new(Semaphore::new(readers.len())),
             free: Arc::new(Mutex::new(readers)),
@@ -83,18 +86,13 @@ impl Readers {
 
     /// Waits until the views have what is committed now.
     async fn catch_up(&self) -> Result<(), Problem> {
-        let Some(folded) = &self.folded else {
-            return Ok(());
-        };
         let committed = (self.committed)();
-        let asked_at = Instant::now();
-        while folded.position() < committed {
-            if asked_at.elapsed() >= self.wait_max {
-                return Err(Problem::Behind);
-            }
-            sleep(LOOK_EVERY).await;
+        let mut folded = self.folded.clone();
+        let arrival = folded.wait_for(|position| *position >= committed);
+        match timeout(self.wait_max, arrival).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Problem::Behind),
         }
-        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ struct TestApi {
     failing: Failing,
     /// How far the journal says that it is.
     committed: Arc<AtomicU64>,
+    folded: watch::Sender<Position>,
     views: Mutex<Views>,
     deliveries: Arc<Mutex<Deliveries>>,
     prepared: Mutex<Option<Prepared>>,
@@ -148,6 +149,7 @@ secret_keys = ["{KEY_B}"]
         readiness.set(Phase::Ready);
         let failing = Failing::default();
         let committed = Arc::new(AtomicU64::new(0));
+        let (folded, watch_folded) = watch::channel(views.position());
         let state = AppState::new(Parts {
             accounts,
             metrics: Arc::new(Metrics::new(Arc::clone(&orgs))),
@@ -160,6 +162,7 @@ secret_keys = ["{KEY_B}"]
                 let committed = Arc::clone(&committed);
                 Box::new(move || Position(committed.load(Ordering::Relaxed)))
             },
+            folded: watch_folded,
             webhooks: Arc::new(webhooks),
             readiness,
             limits: config.http.clone(),
@@ -168,6 +171,7 @@ secret_keys = ["{KEY_B}"]
             state: state.unwrap(),
             failing,
             committed,
+            folded,
             views: Mutex::new(views),
             deliveries,
             prepared: Mutex::new(Some(prepared)),
@@ -179,7 +183,9 @@ secret_keys = ["{KEY_B}"]
     fn happened(&self, fact: Fact) -> Arc<Event> {
         let mut views = self.views.lock().unwrap();
         let position = views.position();
-        views.fold(position, fact).unwrap()
+        let event = views.fold(position, fact).unwrap();
+        self.folded.send_replace(views.position());
+        event
     }
 
     /// Brings a session of organisation `a` online, with its subscriptions.

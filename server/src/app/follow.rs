@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use journal::{Log, Retention};
+use journal::{Log, Position, Retention};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use views::{Deliveries, Views};
 
 use super::StartError;
@@ -14,6 +15,7 @@ use crate::follower::{self, Follower};
 use crate::webhooks::{self, WebhookMetrics, Webhooks};
 
 pub(super) struct Follow {
+    pub(super) folded: watch::Sender<Position>,
     pub(super) views: Views,
     pub(super) deliveries: Arc<Mutex<Deliveries>>,
     pub(super) webhooks: Arc<Webhooks>,
@@ -37,6 +39,7 @@ impl Follow {
             readers.push(self.views.reader()?);
         }
         let follower = Follower::start(follower::Parts {
+            folded: self.folded,
             reader: log.reader(),
             maintenance: log.maintenance(),
             views: self.views,

@@ -12,6 +12,7 @@ use server::lifecycle::{Failing, Lifecycle};
 use server::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use super::super::http::Api;
 
@@ -84,6 +85,7 @@ fn state(org: &Arc<Org>) -> Result<Arc<AppState>> {
             let position = views.position();
             Box::new(move || position)
         },
+        folded: watch::channel(views.position()).1,
         webhooks: Arc::default(),
         metrics,
         readiness,
