@@ -3,11 +3,13 @@
 mod model;
 mod stories;
 
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use topics::{TopicFilter, TopicName};
 
-use crate::{Listing, Org, Piece, Position};
+use crate::{Listing, Org, Piece, Position, Recipient};
 use model::{Change, Got, Model, Row, World, change};
 
 const FILTERS: [&str; 18] = [
@@ -115,11 +117,11 @@ fn check_routing(org: &Org, model: &Model) {
         org.recipients(name, &mut recipients);
         let ordinary = recipients.iter().take_while(|one| one.share.is_none());
         let mut found: Vec<_> = ordinary.map(Got::of).collect();
-        let shared: Vec<_> = recipients[found.len()..].iter().map(Got::of).collect();
+        let shared = &recipients[found.len()..];
         check_neighbours(&found);
         found.sort_unstable();
         assert_eq!(found, model.recipients(name), "topic {text}");
-        check_shared(shared, model.groups(name), text);
+        check_shared(org, shared, &model.groups(name), text);
     }
 }
 
@@ -132,11 +134,15 @@ fn check_neighbours(found: &[Got]) {
 }
 
 /// Each group has chosen one of its members.
-fn check_shared(mut chosen: Vec<Got>, groups: Vec<Vec<Got>>, topic: &str) {
+fn check_shared(org: &Org, chosen: &[Recipient], groups: &BTreeMap<&str, Vec<Got>>, topic: &str) {
     assert_eq!(chosen.len(), groups.len(), "topic {topic}");
-    for members in groups {
-        let one = chosen.iter().position(|got| members.contains(got));
-        chosen.swap_remove(one.expect("somebody of each group"));
+    for (filter, members) in groups {
+        let share = org.share_of(TopicFilter::parse(filter).expect("valid"));
+        assert!(share.is_some(), "{filter} has members");
+        let mut of_group = chosen.iter().filter(|one| one.share == share);
+        let one = of_group.next().expect("somebody of each group");
+        assert!(members.contains(&Got::of(one)), "topic {topic}, {filter}");
+        assert!(of_group.next().is_none(), "topic {topic}, {filter}");
     }
 }
 
@@ -144,8 +150,8 @@ fn check_shared(mut chosen: Vec<Got>, groups: Vec<Vec<Got>>, topic: &str) {
 fn check_turns(org: &Org, model: &Model) {
     for text in NAMES {
         let name = TopicName::parse(text).expect("valid");
-        let mut expected: Vec<_> = model.groups(name).into_iter().flatten().collect();
-        let largest = model.groups(name).iter().map(Vec::len).max().unwrap_or(0);
+        let mut expected: Vec<_> = model.groups(name).into_values().flatten().collect();
+        let largest = model.groups(name).values().map(Vec::len).max().unwrap_or(0);
         let mut recipients = Vec::new();
         for _ in 0..largest {
             org.recipients(name, &mut recipients);
@@ -158,6 +164,35 @@ fn check_turns(org: &Org, model: &Model) {
         }
         assert_eq!(chosen, expected, "topic {text}");
     }
+}
+
+/// One who is in two groups may be chosen by one of them and not by the other.
+#[test]
+fn each_group_chooses_for_itself_among_members_of_several() {
+    let mut world = World::default();
+    let open = |client| Change::Open {
+        user: 0,
+        client,
+        is_stored: false,
+    };
+    let join = |session, filter| Change::Subscribe {
+        session,
+        filter,
+        options: 22,
+        identifier: None,
+    };
+    let (own, common) = (13, 14);
+    for change in [
+        open(0),
+        join(0, own),
+        open(1),
+        join(0, common),
+        join(1, common),
+    ] {
+        world.apply(&change);
+        check_routing(&world.org, &world.model);
+    }
+    check_turns(&world.org, &world.model);
 }
 
 proptest! {

@@ -195,14 +195,14 @@ impl Model {
     }
 
     /// Who may get a message by a shared subscription: one of each group.
-    pub(super) fn groups(&self, name: TopicName<'_>) -> Vec<Vec<Got>> {
+    pub(super) fn groups(&self, name: TopicName<'_>) -> BTreeMap<&str, Vec<Got>> {
         let mut groups = BTreeMap::<_, Vec<_>>::new();
         for (filter, got) in self.matching(name) {
             if filter.share_group().is_some() {
                 groups.entry(filter.as_str()).or_default().push(got);
             }
         }
-        groups.into_values().collect()
+        groups
     }
 
     fn matching(&self, name: TopicName<'_>) -> impl Iterator<Item = (TopicFilter<'_>, Got)> {
