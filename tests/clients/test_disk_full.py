@@ -132,7 +132,7 @@ def open_connections(server):
 
 def test_members_that_left_a_share_group_swallow_none_of_its_messages(tight, small_disk):
     """They cannot be taken out of the index, since their ending cannot be written."""
-    members = [RawClient(tight.mqtt_port) for _ in range(4)]
+    members = [RawClient(tight.mqtt_port) for _ in range(100)]
     for number, member in enumerate(members):
         member.login(f"member-{number}", *login("alice"), level=5)
         member.subscribe("$share/crew/jobs", qos=1)
@@ -151,6 +151,38 @@ def test_members_that_left_a_share_group_swallow_none_of_its_messages(tight, sma
 
     filler.give_back()
     tight.wait_for_client_ids("member-0", "publisher")
+
+
+def test_what_nobody_connected_takes_waits_with_a_stored_member_that_is_away(tmp_path, small_disk):
+    """Messages have a disk of their own here, so that they can be kept while no ending can."""
+    roomy = tmp_path / "messages"
+    roomy.mkdir(mode=0o700)
+    (small_disk / "messages").symlink_to(roomy)
+    with Server(tmp_path, SMALL_SEGMENTS, data_dir=small_disk) as tight:
+        away = RawClient(tight.mqtt_port)
+        away.login("away", *login("bob"), level=5, props=session_expiry(3600))
+        away.subscribe("$share/crew/jobs", qos=1)
+        away.send(disconnect())
+        tight.wait_for_client_ids()
+        members = [RawClient(tight.mqtt_port) for _ in range(20)]
+        for number, member in enumerate(members):
+            member.login(f"member-{number}", *login("alice"), level=5)
+            member.subscribe("$share/crew/jobs", qos=1)
+        publisher = RawClient(tight.mqtt_port)
+        publisher.login("publisher", *login("bob"), level=5)
+        filler = fill(tight, small_disk)
+        for member in members:
+            member.close()
+        wait_until(lambda: open_connections(tight) == 1, "only the publisher is left")
+        jobs = [f"job-{number}".encode() for number in range(10)]
+        for number, job in enumerate(jobs):
+            publisher.publish("jobs", job, qos=1, packet_id=number + 1)
+        filler.give_back()
+        tight.wait_for_client_ids("publisher")
+        back = RawClient(tight.mqtt_port)
+        wait_until(lambda: answer(tight, 5) == 0, "logins succeed again")
+        back.login("away", *login("bob"), level=5, clean=False, props=session_expiry(3600))
+        assert sorted(back.read_message()[1] for _ in jobs) == sorted(jobs)
 
 
 def test_a_server_that_stops_on_a_full_disk_says_so_and_its_next_start_ends_the_sessions(

@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from harness import login
-from wire import CONNACK, PUBLISH, SUBACK, SUBSCRIBE, Will, packet, string
+from wire import CONNACK, PUBLISH, SUBACK, SUBSCRIBE, Will, packet, publish, string
 
 DEADLINE_SECS = 10
 PUBREC, PUBREL, PUBCOMP = 5, 6, 7
@@ -134,6 +134,28 @@ def test_a_will_that_cannot_be_published_is_refused(server, guests):
         client = guests.raw()
         connack = client.login("client", *login("bob"), level=5, will=will)
         assert connack[1] == code, will
+
+
+# --- crowds ---
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_each_of_a_crowd_gets_every_message_in_order_though_some_drop_out(guests, here, qos):
+    """Alone and in bursts: a crowd is written to in parts, or at once when more is to come."""
+    crowd = [guests.raw_login(f"{here}-{number}", "alice") for number in range(200)]
+    for client in crowd:
+        client.subscribe(here, qos=qos)
+    publisher = guests.raw_login("publisher", "bob")
+    sent = [b"%d" % number for number in range(60)]
+    for number, payload in enumerate(sent[:10]):
+        publisher.hand_over(here, payload, qos, packet_id=number + 1)
+        crowd.pop(number * 17).reset()
+    for first in (10, 35):
+        burst = [publish(here, b"%d" % number, qos, number) for number in range(first, first + 25)]
+        publisher.send(b"".join(burst))
+        crowd.pop(first).reset()
+    for client in crowd:
+        assert [client.read_message()[1] for _ in sent] == sent
 
 
 # --- shared subscriptions ---

@@ -100,7 +100,7 @@ impl Worker {
     ) -> Option<PublishOutcome> {
         let mut outcome = PublishOutcome::NoMatchingSubscribers;
         let mut deliveries = Vec::new();
-        for (worker, found) in routes.groups() {
+        for (worker, found) in routes.groups(self.index) {
             let has_room = self.house.mailboxes[usize::from(worker)].reserve(found.len());
             outcome = self.house.sum_up(outcome, has_room, found.len());
             if has_room {

@@ -269,6 +269,7 @@ impl Worker {
                 Ok(Some(length)) => {
                     let packet = BytesMut::from(&bytes[used..used + length]);
                     used += length;
+                    self.has_more_behind = used < bytes.len();
                     let flow = self.handle_packet(key, packet);
                     if flow != Flow::Open {
                         return (flow, used);

@@ -1,6 +1,8 @@
 //! Messages to subscribers and bytes to sockets.
 //!
-//! Output is collected while a batch of events is handled and written once per connection. What a
+//! Output is collected while a batch of events is handled and written once per connection. If nothing
+//! of the batch is left that could add to it, a crowd is written to in parts of [`CROWD`], so that its
+//! first members need not wait until the last has been served. What a
 //! socket does not take waits in the connection, up to `outbound_bytes_max`. Beyond that, a QoS 0
 //! message is dropped and counted; the others wait in the session's queue, and when that is full
 //! too the session ends: it is told 0x97 rather than left with a gap that nobody notices.
@@ -19,6 +21,10 @@ use super::secure::{Exhausted, RECORD_BYTES_MAX, Secure};
 use super::websocket;
 use super::worker::Worker;
 
+/// So many recipients are written to at once while their message is still handed to others: enough to
+/// make little of the switch between the two, few enough for the first bytes to leave at once.
+const CROWD: usize = 32;
+
 /// What a flush came to.
 enum Written {
     All,
@@ -31,6 +37,9 @@ impl Worker {
     /// Gives a message to one of this worker's connections. Answers whether it still carries that
     /// session; what then becomes of the message is settled.
     pub(super) fn deliver(&mut self, delivery: &Delivery, message: &Arc<Message>) -> bool {
+        if self.has_crowd() {
+            self.flush_recipients();
+        }
         let key = delivery.connection as usize;
         let carrier = self.connections.get(key);
         let Some(connection) = carrier.filter(|found| found.carries(delivery.session)) else {
@@ -91,14 +100,33 @@ impl Worker {
         while !self.recipients.is_empty() || !self.dirty.is_empty() {
             flushing.append(&mut self.recipients);
             flushing.append(&mut self.dirty);
-            for key in flushing.drain(..) {
-                if let Some(connection) = self.connections.get_mut(key as usize) {
-                    connection.is_dirty = false;
-                    self.flush(key as usize);
-                }
-            }
+            self.flush_all(&mut flushing);
         }
         self.flushing = flushing;
+    }
+
+    /// Whether there are recipients enough to write to, and nothing is behind that could add to what
+    /// they get.
+    fn has_crowd(&self) -> bool {
+        let has_more_behind = self.has_more_behind || self.events_behind > 0;
+        self.recipients.len() >= CROWD && !has_more_behind
+    }
+
+    fn flush_recipients(&mut self) {
+        self.post_outboxes();
+        let mut flushing = std::mem::take(&mut self.flushing);
+        flushing.append(&mut self.recipients);
+        self.flush_all(&mut flushing);
+        self.flushing = flushing;
+    }
+
+    fn flush_all(&mut self, keys: &mut Vec<u32>) {
+        for key in keys.drain(..) {
+            if let Some(connection) = self.connections.get_mut(key as usize) {
+                connection.is_dirty = false;
+                self.flush(key as usize);
+            }
+        }
     }
 
     /// Writes what the socket takes.

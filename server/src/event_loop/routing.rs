@@ -6,7 +6,7 @@
 //! one letter, see [`Parcel`].
 //!
 //! A member of a share group may be gone when the message gets there. Then another one is asked, on
-//! whichever loop it is, up to [`TRIES_MAX`] times.
+//! whichever loop it is, see [`super::sharing`].
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,11 +17,8 @@ use presence::{Org, Recipient, SessionRef, ShareRef};
 use topics::TopicName;
 
 use super::House;
+use super::sharing::TRIES_MAX;
 use super::worker::Worker;
-
-/// Members of a share group that are tried for one message. Whoever was found gone is passed over
-/// from then on, so more are needed only if many have gone in the same moment.
-pub(super) const TRIES_MAX: u8 = 8;
 
 /// Deliveries to another loop that are collected before they are posted all the same.
 const PARCEL_DELIVERIES_MAX: usize = 1_024;
@@ -54,7 +51,7 @@ pub(crate) struct Delivery {
     pub(super) identifiers: Option<Arc<[NonZeroU32]>>,
     /// The group that it was chosen from.
     share: Option<ShareRef>,
-    tries_left: u8,
+    pub(super) tries_left: u16,
 }
 
 /// Finds who gets a message. Kept for its memory.
@@ -93,13 +90,10 @@ impl Routes {
     }
 
     /// Adds a member of a share group whose turn it is, since others have gone.
-    pub(super) fn add_member(&mut self, member: &Recipient, message: &Message, tries_left: u8) {
-        if let Some(found) = delivery(&[*member], None, message) {
+    pub(super) fn add_member(&mut self, member: &Recipient, message: &Message, tries_left: u16) {
+        if let Some(mut found) = delivery(&[*member], None, message) {
             self.served.extend(found.share);
-            let found = Delivery {
-                tries_left,
-                ..found
-            };
+            found.tries_left = tries_left;
             self.add(member.address.worker, found);
         }
     }
@@ -128,16 +122,20 @@ impl Routes {
         self.by_worker[worker].push(delivery);
     }
 
-    /// The deliveries found, by event loop.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (u16, &[Delivery])> {
-        let numbered = (0..).zip(&self.by_worker);
-        let found = numbered.filter(|(_, deliveries)| !deliveries.is_empty());
-        found.map(|(worker, deliveries)| (worker, &deliveries[..]))
+    /// The deliveries found, by event loop; those of the loop `own` come last: the others can begin
+    /// while it is busy with them.
+    pub(crate) fn groups(&self, own: u16) -> impl Iterator<Item = (u16, &[Delivery])> {
+        let numbered = (0..)
+            .zip(&self.by_worker)
+            .map(|(worker, found)| (worker, &found[..]));
+        let others = numbered.clone().filter(move |(worker, _)| *worker != own);
+        let last = numbered.filter(move |(worker, _)| *worker == own);
+        others.chain(last).filter(|(_, found)| !found.is_empty())
     }
 }
 
 /// What one session gets of a message, if anything: `matched` are its matching subscriptions.
-fn delivery(
+pub(super) fn delivery(
     matched: &[Recipient],
     publisher: Option<SessionRef>,
     message: &Message,
@@ -227,7 +225,7 @@ impl Worker {
             return outcome;
         }
         let mut outcome = PublishOutcome::NoMatchingSubscribers;
-        for (worker, deliveries) in routes.groups() {
+        for (worker, deliveries) in routes.groups(self.index) {
             let has_room = self.send(worker, &message, org, deliveries);
             outcome = self.house.sum_up(outcome, has_room, deliveries.len());
         }
@@ -321,11 +319,13 @@ impl Worker {
         self.house.mailboxes[number].post_parcel(parcel);
     }
 
-    pub(super) fn unpack(&mut self, parcel: &Parcel) {
+    /// Delivers what a letter holds, behind which there may be more letters.
+    pub(super) fn unpack(&mut self, parcel: &Parcel, has_more_letters: bool) {
         let mut deliveries = &parcel.deliveries[..];
         for sent in &parcel.messages {
             let (own, others) = deliveries.split_at(sent.delivery_count);
             deliveries = others;
+            self.has_more_behind = has_more_letters || !others.is_empty();
             for delivery in own {
                 self.deliver_or_pass_on(delivery, &sent.message, sent.org.as_ref());
             }
@@ -343,37 +343,10 @@ impl Worker {
         if self.deliver(delivery, message) {
             return;
         }
-        let (Some(share), Some(org)) = (delivery.share, org) else {
-            return;
-        };
-        let mut gone = delivery.session;
-        for tries_left in (0..delivery.tries_left).rev() {
-            let Some(member) = org.next_member(share, gone) else {
-                break;
-            };
-            if member.is_stored {
-                if self.pass_to_stored(org, message, &member) {
-                    return;
-                }
-                gone = member.session;
-                continue;
-            }
-            let Some(next) = self::delivery(&[member], None, message) else {
-                break;
-            };
-            let next = Delivery { tries_left, ..next };
-            let worker = member.address.worker;
-            if worker != self.index {
-                self.send_or_drop(worker, message, org, &[next]);
-                return;
-            }
-            if self.deliver(&next, message) {
-                return;
-            }
-            gone = member.session;
+        if let (Some(share), Some(org)) = (delivery.share, org) {
+            let gone = (delivery.session, delivery.tries_left);
+            self.pass_on(gone, share, message, org);
         }
-        let metrics = &self.house.shared.metrics;
-        metrics.drop_messages("share_gone", 1);
     }
 }
 

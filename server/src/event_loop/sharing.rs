@@ -1,20 +1,24 @@
-//! Share groups with members whose sessions are stored (MQTT 5 §4.8.2).
+//! Share groups whose members have gone, or have sessions that are stored (MQTT 5 §4.8.2).
 //!
 //! `presence` gives the turn to one of all members that are connected, of whichever kind. If its
-//! session is stored, the message goes into its queue; if that session has lost its connection
-//! meanwhile, it is the next one's turn. Members that are away get what no connected one has got.
+//! session is stored, the message goes into its queue; if it has lost its connection meanwhile, it
+//! is the next one's turn. Members that are away get what no connected one has got.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use messages::{Kept, Retain, StoredRecipient, Subscription};
 use mqtt::{Message, PublishOutcome};
-use presence::{Org, Recipient};
-use topics::TopicFilter;
+use presence::{Org, Recipient, SessionRef, ShareRef};
+use topics::{TopicFilter, TopicName};
 
 use super::keeping::target;
-use super::routing::{Origin, Routes, TRIES_MAX};
+use super::routing::{Origin, Routes, delivery};
 use super::worker::Worker;
+
+/// Members that are tried for one message. Whoever was found gone is passed over from then on, so
+/// more than a few are needed only for the first message after many have gone in the same moment.
+pub(super) const TRIES_MAX: u16 = 1_000;
 
 /// Decides which stored sessions get a message by their share groups: in `found` are those that
 /// `kept` has chosen, one of each group that has stored members, attached or away. The list is
@@ -75,39 +79,102 @@ fn stored_recipient(kept: &Kept, member: &Recipient) -> Option<StoredRecipient> 
 /// Whether the group that a stored session was chosen from has given the message to a connected
 /// member already.
 fn is_served(org: &Org, routes: &Routes, found: &StoredRecipient) -> bool {
-    let Some(Ok(filter)) = found.share.as_deref().map(TopicFilter::parse) else {
-        return false;
-    };
     !routes.served.is_empty()
-        && org
-            .share_of(filter)
-            .is_some_and(|share| routes.served.contains(&share))
+        && share_of(org, found).is_some_and(|share| routes.served.contains(&share))
+}
+
+/// The share group that a stored session was chosen from, if any, and if a member of it is connected.
+fn share_of(org: &Org, found: &StoredRecipient) -> Option<ShareRef> {
+    let filter = TopicFilter::parse(found.share.as_deref()?).ok()?;
+    org.share_of(filter)
 }
 
 impl Worker {
-    /// Gives a message to the stored session of a member that was chosen because the one before it
-    /// had gone. Answers whether that session still has its connection.
-    pub(super) fn pass_to_stored(
+    /// Gives a message to another member of a share group, since the one chosen, a session that had
+    /// `gone` with so many tries left, has lost its connection: to one who is connected, else to one
+    /// who is away and whose session is stored. If there is none, it is dropped and counted.
+    pub(super) fn pass_on(
+        &mut self,
+        gone: (SessionRef, u16),
+        share: ShareRef,
+        message: &Arc<Message>,
+        org: &Arc<Org>,
+    ) {
+        let (mut gone, tries) = gone;
+        for tries_left in (0..tries).rev() {
+            let Some(member) = org.next_member(share, gone) else {
+                break;
+            };
+            if self.is_taken(&member, tries_left, message, org) {
+                return;
+            }
+            gone = member.session;
+        }
+        if !self.leave_to_stored(org, message, share) {
+            let metrics = &self.house.shared.metrics;
+            metrics.drop_messages("share_gone", 1);
+        }
+    }
+
+    /// Whether a member takes a message, or the loop that it belongs to sees to it.
+    fn is_taken(
+        &mut self,
+        member: &Recipient,
+        tries_left: u16,
+        message: &Arc<Message>,
+        org: &Arc<Org>,
+    ) -> bool {
+        if member.is_stored {
+            let found = stored_recipient(self.kept_of(org), member);
+            return found.is_some_and(|found| self.give_to_stored(org, message, found));
+        }
+        let Some(mut next) = delivery(&[*member], None, message) else {
+            return false;
+        };
+        next.tries_left = tries_left;
+        let worker = member.address.worker;
+        if worker != self.index {
+            self.send_or_drop(worker, message, org, &[next]);
+            return true;
+        }
+        self.deliver(&next, message)
+    }
+
+    /// Leaves a message to a stored session of a share group of which nobody is connected. Answers
+    /// whether there is one that it can wait for.
+    fn leave_to_stored(&mut self, org: &Arc<Org>, message: &Arc<Message>, share: ShareRef) -> bool {
+        let mut found = Vec::new();
+        if let Ok(topic) = TopicName::parse(message.topic()) {
+            self.kept_of(org).recipients(topic, &mut found);
+        }
+        let mut members = found.into_iter();
+        let member = members.find(|one| share_of(org, one) == Some(share));
+        member.is_some_and(|member| self.give_to_stored(org, message, member))
+    }
+
+    /// Gives a message to a stored session, by the keeper or (QoS 0) its connection. Answers whether
+    /// it could.
+    fn give_to_stored(
         &mut self,
         org: &Arc<Org>,
         message: &Arc<Message>,
-        member: &Recipient,
+        member: StoredRecipient,
     ) -> bool {
-        let Some(found) = stored_recipient(self.kept_of(org), member) else {
-            return false;
-        };
         let mut routes = Routes::default();
         let origin = Origin::default();
-        if let Some(to) = target(&[found], &origin, message, &mut routes) {
+        let to = target(&[member], &origin, message, &mut routes);
+        let mut is_given = to.is_some();
+        if let Some(to) = to {
             let publish = self.publish_of(org, &origin, message, Retain::No, vec![to]);
             let outcome = PublishOutcome::Routed;
             if self.keep(publish, &origin, outcome) != Some(outcome) {
                 self.house.shared.metrics.drop_messages("keeper_busy", 1);
             }
         }
-        for (worker, deliveries) in routes.groups() {
+        for (worker, deliveries) in routes.groups(self.index) {
+            is_given = true;
             self.send_or_drop(worker, message, org, deliveries);
         }
-        true
+        is_given
     }
 }

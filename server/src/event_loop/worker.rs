@@ -93,6 +93,10 @@ pub(super) struct Worker {
     /// order of the messages: answers to publishers would make them wait.
     pub(super) dirty: Vec<u32>,
     pub(super) recipients: Vec<u32>,
+    /// Events of this batch behind the one that is handled now, and whether that one has more packets
+    /// or letters. Whoever gets a message may get more from them.
+    pub(super) events_behind: usize,
+    pub(super) has_more_behind: bool,
     /// Those that are being flushed. Empty in between, kept for its memory.
     pub(super) flushing: Vec<u32>,
     /// Connections that had more to read than is fair at once.
@@ -163,6 +167,8 @@ impl Worker {
             plain: Vec::new(),
             dirty: Vec::new(),
             recipients: Vec::new(),
+            events_behind: 0,
+            has_more_behind: false,
             flushing: Vec::new(),
             unread: Vec::new(),
             spares: Vec::new(),
@@ -187,7 +193,10 @@ impl Worker {
                 return;
             }
             self.tick();
+            self.events_behind = events.iter().count();
             for event in &events {
+                self.events_behind -= 1;
+                self.has_more_behind = false;
                 self.handle_event(event);
             }
             self.read_on();
@@ -246,9 +255,11 @@ impl Worker {
 
     fn read_mail(&mut self) {
         let house = Arc::clone(&self.house);
-        for letter in house.mailboxes[usize::from(self.index)].take() {
+        let mut letters = house.mailboxes[usize::from(self.index)].take().into_iter();
+        while let Some(letter) = letters.next() {
+            self.has_more_behind = letters.len() > 0;
             match letter {
-                Letter::Deliver(parcel) => self.unpack(&parcel),
+                Letter::Deliver(parcel) => self.unpack(&parcel, letters.len() > 0),
                 Letter::Close {
                     connection,
                     session,
