@@ -30,7 +30,8 @@ pub(crate) fn lint() -> Outcome {
     };
     call(ruff().args(["format", "--check", "."]))?;
     call(ruff().args(["check", "."]))?;
-    call(rumqttc("fmt").args(["--", "--check"]))
+    call(rumqttc("fmt").args(["--", "--check"]))?;
+    call(rumqttc_to_build("clippy").args(["--", "-D", "warnings"]))
 }
 
 /// Installs the Python and Node packages if they are not yet there as pinned, and builds the client
@@ -41,12 +42,7 @@ pub(crate) fn install() -> Outcome {
     once_per(&folder().join("package-lock.json"), &modules, || {
         call(Command::new("npm").arg("ci").current_dir(folder()))
     })?;
-    let target = root().join("target/clients/rumqttc");
-    call(
-        rumqttc("build")
-            .args(["--locked", "--target-dir"])
-            .arg(target),
-    )
+    call(&mut rumqttc_to_build("build"))
 }
 
 /// A command of cargo for that client, which is no part of the workspace.
@@ -54,6 +50,14 @@ fn rumqttc(command: &str) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args([command, "--manifest-path"]);
     cargo.arg(folder().join("rumqttc/Cargo.toml"));
+    cargo
+}
+
+/// The same for a command that builds: by the lock file, where the tests look for it.
+fn rumqttc_to_build(command: &str) -> Command {
+    let mut cargo = rumqttc(command);
+    cargo.args(["--locked", "--target-dir"]);
+    cargo.arg(root().join("target/clients/rumqttc"));
     cargo
 }
 
