@@ -6,7 +6,8 @@
 //! [`crate::lifecycle`] (where sessions begin and end).
 //!
 //! - [`worker`]: the loop itself: events in, connections served, output flushed
-//! - [`arrivals`]: connections as they come, at the limits of files and connections too
+//! - [`arrivals`]: connections as they come, at the limits of files and connections too;
+//!   [`newcomers`]: who is in goes first
 //! - [`connection`]: what is kept of a connection: as little as possible while it is idle
 //! - [`inbound`]: bytes from a socket to actions of a session
 //! - [`login`]: from CONNECT to the request for a session
@@ -36,6 +37,7 @@ mod listener;
 mod login;
 mod mailbox;
 mod metrics;
+mod newcomers;
 mod outbound;
 mod passes;
 mod proxy;

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import http.client
+import select
 import signal
 import socket
 import ssl
@@ -14,7 +15,9 @@ from certificates import Authority
 from clients import KINDS, Kind
 from doors import TlsServer, handshake
 from harness import KEY, ORG, PRESENCE, login, run, wait_until
+from wire import RawClient
 
+HANDSHAKE_RECORD = 0x16
 TLS_KINDS = [dataclasses.replace(kind, tls=True) for kind in KINDS if kind.level != 3]
 each_kind = pytest.mark.parametrize("kind", TLS_KINDS, ids=str)
 FAMILIES = [
@@ -158,6 +161,42 @@ def test_half_a_handshake_is_closed_in_time_and_others_are_served(tmp_path):
             assert connection.recv(1) == b""
             client.close()
         assert server.metric('refused_total{reason="connect_timeout"}') == 1
+
+
+def test_a_thousand_handshakes_at_once_keep_nobody_waiting_who_is_in(tmp_path):
+    """Each sends the same words, which cost the sender nothing and the server a signature."""
+    server = TlsServer(tmp_path)
+    # One loop: otherwise the other could have answered its share before the ping was sent.
+    server.config.write_text(server.config.read_text().replace("workers = 2", "workers = 1"))
+    with server, contextlib.ExitStack() as stack:
+        bystander = RawClient(server.mqtt_port)
+        stack.callback(bystander.close)
+        bystander.login("bystander", *login("bob"))
+        words = client_hello(server.tls)
+        strangers = []
+        for _ in range(1000):
+            stranger = socket.create_connection(("127.0.0.1", server.tls.mqtt_port), 10)
+            stack.callback(stranger.close)
+            strangers.append(stranger)
+        poll = select.poll()
+        for stranger in strangers:
+            stranger.sendall(words)
+            poll.register(stranger, select.POLLIN)
+        bystander.ping()
+        answered = len(poll.poll(0))
+        assert answered < 500
+        for stranger in strangers:
+            assert stranger.recv(1)[0] == HANDSHAKE_RECORD
+        assert server.metric("newcomers_deferred_total") > 0
+
+
+def client_hello(ports):
+    """What a client says first."""
+    words = ssl.MemoryBIO()
+    client = ports.context().wrap_bio(ssl.MemoryBIO(), words, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return words.read()
 
 
 def test_renegotiation_is_refused_and_harms_nobody(server, guests):

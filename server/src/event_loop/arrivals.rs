@@ -25,6 +25,9 @@ const SPARE: &str = "/dev/null";
 /// get their turn.
 const TURNED_AWAY_MAX: usize = 64;
 
+/// Connections that are taken at a door before the clients that are in get their turn.
+const ACCEPTS_MAX: usize = 256;
+
 /// Tenths of a second between two log lines about the lack of files.
 const WARN_TENTHS: u32 = 100;
 
@@ -79,11 +82,11 @@ impl Spare {
 }
 
 impl Worker {
-    /// Takes everybody in who waits at a door.
+    /// Takes in who waits at a door. If that is a crowd, the rest comes in the next turn.
     pub(super) fn accept(&mut self, number: usize) {
         let house = Arc::clone(&self.house);
         let mut turned_away = 0;
-        loop {
+        for _ in 0..ACCEPTS_MAX {
             let Some(door) = self.doors.get(number) else {
                 return;
             };
@@ -112,6 +115,7 @@ impl Worker {
                 Err(error) => return self.ask_again(&error),
             }
         }
+        self.doors_crowded = true;
     }
 
     /// The door's next event may never come, so it is asked again after the next poll.

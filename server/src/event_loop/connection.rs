@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use presence::{Org, SessionRef};
 
 use super::listener::Door;
+use super::newcomers::Turn;
 use super::websocket;
 
 /// One accepted connection.
@@ -25,6 +26,8 @@ pub(super) struct Connection {
     pub(super) is_dirty: bool,
     /// Whether the socket may have more although no event will tell: reading stopped before its end.
     pub(super) has_unread: bool,
+    /// Its place among the newcomers whom nobody has read from yet.
+    pub(super) turn: Turn,
     /// The last packet of a session; before that, when the connection was accepted; while it
     /// lingers, since when.
     pub(super) active_at: Tick,
@@ -137,6 +140,7 @@ impl Connection {
             waits_to_write: false,
             is_dirty: false,
             has_unread: false,
+            turn: Turn::None,
             active_at: now,
             session: mqtt::Session::new(),
             ticket,

@@ -16,6 +16,8 @@ pub struct MqttMetrics {
     pub connections_accepted: Counter,
     /// Connections that ended.
     pub connections_closed: Counter,
+    /// Turns of a loop that left clients waiting to be let in, in favour of those who are in.
+    pub newcomers_deferred: Counter,
     /// Connections turned away, by reason.
     pub refused: Family<ReasonLabel, Counter>,
     /// Sessions that began.
@@ -104,6 +106,11 @@ impl MqttMetrics {
                 "connections_closed",
                 "Connections that ended",
                 &metrics.connections_closed,
+            ),
+            (
+                "newcomers_deferred",
+                "Turns that left clients waiting to be let in, in favour of those who are in",
+                &metrics.newcomers_deferred,
             ),
             (
                 "sessions_opened",

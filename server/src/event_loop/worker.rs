@@ -18,6 +18,7 @@ use super::held_back::HeldBack;
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
 use super::metrics::Tally;
+use super::newcomers::Newcomers;
 use super::passes::{Passes, SessionLimits};
 use super::retained::Retaining;
 use super::routing::{Parcel, Routes};
@@ -59,6 +60,9 @@ pub(super) struct Worker {
     pub(super) doors: Vec<Bound>,
     /// Doors that could not be emptied, for lack of files mostly.
     pub(super) doors_again: bool,
+    /// Doors at which more wait than are let in at once.
+    pub(super) doors_crowded: bool,
+    pub(super) newcomers: Newcomers,
     /// When the lack of files was logged last.
     pub(super) warned_at: Option<Tick>,
     pub(super) last_ticket: u32,
@@ -149,6 +153,8 @@ impl Worker {
             poll,
             doors,
             doors_again: false,
+            doors_crowded: false,
+            newcomers: Newcomers::default(),
             warned_at: None,
             last_ticket: 0,
             started: Instant::now(),
@@ -181,11 +187,7 @@ impl Worker {
     pub(super) fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS_PER_POLL_MAX);
         while !self.is_stopping {
-            let timeout = if self.unread.is_empty() && !self.retaining.is_due() {
-                POLL_TIMEOUT
-            } else {
-                Duration::ZERO
-            };
+            let timeout = self.poll_timeout();
             if let Err(error) = self.poll.poll(&mut events, Some(timeout))
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -200,10 +202,24 @@ impl Worker {
                 self.handle_event(event);
             }
             self.read_on();
+            self.read_newcomers();
             self.send_retained_again();
             self.sweep();
             self.settle();
             self.decoded.forget();
+        }
+    }
+
+    /// None if there is something left to do that no event will tell of.
+    fn poll_timeout(&self) -> Duration {
+        let has_work = !self.unread.is_empty()
+            || !self.newcomers.is_empty()
+            || self.doors_crowded
+            || self.retaining.is_due();
+        if has_work {
+            Duration::ZERO
+        } else {
+            POLL_TIMEOUT
         }
     }
 
@@ -223,8 +239,8 @@ impl Worker {
         let tenths = self.started.elapsed().as_millis() / 100;
         self.now = Tick(tenths as u32);
         self.now_ms = unix_ms();
-        if self.doors_again {
-            self.doors_again = false;
+        if self.doors_again || self.doors_crowded {
+            (self.doors_again, self.doors_crowded) = (false, false);
             for number in 0..self.doors.len() {
                 self.accept(number);
             }
@@ -241,7 +257,7 @@ impl Worker {
                 }
                 let is_closed = event.is_read_closed() || event.is_error();
                 if event.is_readable() || is_closed {
-                    self.read(key, is_closed);
+                    self.read_in_turn(key, is_closed);
                 }
             }
         }
