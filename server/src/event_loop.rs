@@ -7,7 +7,7 @@
 //!
 //! - [`worker`]: the loop itself: events in, connections served, output flushed
 //! - [`arrivals`]: connections as they come, at the limits of files and connections too;
-//!   [`newcomers`]: who is in goes first
+//!   [`turns`]: who is in goes first, and who asks for little
 //! - [`connection`]: what is kept of a connection: as little as possible while it is idle
 //! - [`inbound`]: bytes from a socket to actions of a session
 //! - [`login`]: from CONNECT to the request for a session
@@ -37,7 +37,6 @@ mod listener;
 mod login;
 mod mailbox;
 mod metrics;
-mod newcomers;
 mod outbound;
 mod passes;
 mod proxy;
@@ -47,6 +46,7 @@ mod secure;
 mod sharing;
 mod stored;
 mod subscribing;
+mod turns;
 mod websocket;
 mod wills;
 mod worker;

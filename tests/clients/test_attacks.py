@@ -3,14 +3,17 @@
 What becomes of each attack, also of those that other files test, is told in `docs/attacks.md`.
 """
 
+import concurrent.futures
 import contextlib
+import functools
 import os
 import resource
+import threading
 import time
 
 import pytest
 
-from harness import OTHER_ORG, Server, login
+from harness import OTHER_ORG, Server, login, wait_until
 from wire import (
     CONNACK,
     DISCONNECT,
@@ -208,6 +211,36 @@ def test_a_flood_of_wills_with_and_without_delay_is_told_whole(server, guests, b
         at = 2 + answer.body[1]
         watcher.send(packet(PUBACK, answer.body[at : at + 2]))
     bystander()
+
+
+def test_floods_of_others_keep_nobody_waiting_who_asks_for_little(server, guests, bystander):
+    """Counted in messages of the floods that pass while a ping is answered."""
+    is_over = threading.Event()
+    flooders = [guests.raw_login(f"flooder-{number}", "alice") for number in range(8)]
+    flood = publish("nobody/listens", b"x") * 6000
+
+    def pour(flooder):
+        while not is_over.is_set():
+            flooder.send(flood)
+
+    received = functools.partial(metric, server, "messages_received_total")
+    with concurrent.futures.ThreadPoolExecutor(len(flooders)) as threads:
+        pouring = [threads.submit(pour, flooder) for flooder in flooders]
+        try:
+            wait_until(lambda: received() > len(flooders) * 6000, "the floods have come")
+            for _ in range(5):
+                before = received()
+                bystander()
+                passed = received() - before
+                assert passed < 100_000
+        finally:
+            is_over.set()
+        for one in pouring:
+            one.result()
+    assert metric(server, "reads_deferred_total") > 0
+    for flooder in flooders:
+        # What they have sent by now would take long to read.
+        flooder.reset()
 
 
 def test_a_thousand_share_groups_of_one_filter_cost_a_message_each(guests, bystander):

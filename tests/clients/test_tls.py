@@ -15,7 +15,7 @@ from certificates import Authority
 from clients import KINDS, Kind
 from doors import TlsServer, handshake
 from harness import KEY, ORG, PRESENCE, login, run, wait_until
-from wire import RawClient
+from wire import RawClient, Will, connect, disconnect, publish
 
 HANDSHAKE_RECORD = 0x16
 TLS_KINDS = [dataclasses.replace(kind, tls=True) for kind in KINDS if kind.level != 3]
@@ -188,6 +188,33 @@ def test_a_thousand_handshakes_at_once_keep_nobody_waiting_who_is_in(tmp_path):
         for stranger in strangers:
             assert stranger.recv(1)[0] == HANDSHAKE_RECORD
         assert server.metric("newcomers_deferred_total") > 0
+
+
+def test_what_was_said_before_the_goodbye_of_tls_counts(server, guests):
+    """Login, message, DISCONNECT and close_notify in one write: all but the first must wait."""
+    listener = guests.raw_login("listener", "bob")
+    listener.subscribe("visit")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = server.tls.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", server.tls.mqtt_port), 10) as connection:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65_536))
+        will = Will("visit", b"gone")
+        client.write(connect("visitor", *login("alice"), will=will) + publish("visit", b"hello"))
+        client.write(disconnect())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.unwrap()
+        connection.sendall(outgoing.read())
+        connection.shutdown(socket.SHUT_WR)
+        assert listener.read_message() == ("visit", b"hello")
+        server.wait_for_client_ids("listener")
+    # A will would have come before the answer to the ping.
+    listener.ping()
 
 
 def client_hello(ports):

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from harness import login
-from wire import PINGREQ, connect, packet
+from wire import PINGREQ, Will, connect, disconnect, packet, publish, session_expiry
 
 # A frame that declares more than comes is an unfinished CONNECT, which is closed after this time.
 SETTINGS = """
@@ -146,6 +146,38 @@ def test_a_close_frame_ends_the_session(server, upgraded):
     upgraded.send(frame(CLOSE, struct.pack(">H", 1000)))
     assert upgraded.is_closed_by_the_server()
     server.wait_for_client_ids()
+
+
+def test_what_was_said_before_a_close_frame_counts(server, guests, upgraded):
+    """Login, messages, DISCONNECT and close frame in one write: all but the first must wait."""
+    listener = guests.raw_login("listener", "bob")
+    listener.subscribe("visit/#")
+    will = Will("visit/will", b"gone")
+    words = connect("client", *login("alice"), will=will)
+    words += publish("visit/a", b"first") + publish("visit/b", b"last") + disconnect()
+    upgraded.send(frame(BINARY, words) + frame(CLOSE, struct.pack(">H", 1000)))
+    assert listener.read_message() == ("visit/a", b"first")
+    assert listener.read_message() == ("visit/b", b"last")
+    server.wait_for_client_ids("listener")
+    # A will would have come before the answer to the ping.
+    listener.ping()
+
+
+def test_messages_that_wait_for_the_disk_count_though_a_close_frame_follows(
+    server, guests, here, upgraded
+):
+    """More than may be unanswered: the rest waits while the end of the connection is known."""
+    stored = guests.raw_login("stored", "bob", level=5, props=session_expiry(60))
+    stored.subscribe(here, qos=1)
+    upgraded.send(frame(BINARY, connect("client", *login("alice"))))
+    assert upgraded.read_frame() == (BINARY, CONNACK_OK)
+    payloads = [b"%d" % number for number in range(1, 201)]
+    words = [publish(here, payload, 1, int(payload)) for payload in payloads]
+    words = b"".join([*words, disconnect()])
+    upgraded.send(frame(BINARY, words) + frame(CLOSE, struct.pack(">H", 1000)))
+    assert [message.payload for message in stored.take_messages(200)] == payloads
+    server.wait_for_client_ids("stored")
+    stored.send(disconnect())
 
 
 BAD_FRAMES = {

@@ -26,7 +26,7 @@ const SPARE: &str = "/dev/null";
 const TURNED_AWAY_MAX: usize = 64;
 
 /// Connections that are taken at a door before the clients that are in get their turn.
-const ACCEPTS_MAX: usize = 256;
+const ACCEPTS_MAX: usize = 128;
 
 /// Tenths of a second between two log lines about the lack of files.
 const WARN_TENTHS: u32 = 100;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use mio::net::TcpStream;
-use presence::{Org, SessionRef};
+use presence::{EndReason, Org, SessionRef};
 
 use super::listener::Door;
-use super::newcomers::Turn;
+use super::turns::Turn;
 use super::websocket;
 
 /// One accepted connection.
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     pub(super) is_dirty: bool,
     /// Whether the socket may have more although no event will tell: reading stopped before its end.
     pub(super) has_unread: bool,
-    /// Its place among the newcomers whom nobody has read from yet.
+    /// Whether it waits until it is read from.
     pub(super) turn: Turn,
     /// The last packet of a session; before that, when the connection was accepted; while it
     /// lingers, since when.
@@ -91,6 +91,8 @@ pub(super) struct Pending {
     pub(super) packet: Vec<u8>,
     /// WebSocket: the frame whose payload is being read.
     pub(super) frame: Option<websocket::OpenFrame>,
+    /// WebSocket: how the client ends, once what it said before has been handled.
+    pub(super) ending: Option<EndReason>,
     /// The client identifier that was assigned, until CONNACK tells it.
     pub(super) assigned: Option<Box<str>>,
     /// Whom a load balancer forwards, until CONNACK.
@@ -106,6 +108,7 @@ impl Pending {
         self.input.is_empty()
             && self.packet.is_empty()
             && self.frame.is_none()
+            && self.ending.is_none()
             && self.assigned.is_none()
             && self.forwarded.is_none()
             && self.unsent() == 0
@@ -120,6 +123,7 @@ impl Pending {
         self.input.clear();
         self.packet.clear();
         self.frame = None;
+        self.ending = None;
         self.assigned = None;
         self.forwarded = None;
         self.output.clear();

@@ -11,17 +11,21 @@ use presence::EndReason;
 
 use super::connection::{Connection, Pending, Phase, Transport};
 use super::secure::Broken;
+use super::turns::PACKET_WORK;
 use super::websocket::{self, Next, Upgrade};
 use super::worker::Worker;
 
 /// Reads in a row that one connection may have before the others get their turn.
-const READS_MAX: usize = 16;
+const READS_MAX: usize = 2;
+
+/// The same for one whose bytes are thrown away.
+const LINGERING_READS_MAX: usize = 64;
 
 /// Whether to go on with a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Open,
-    /// Its CONNECT waits for an answer: what has been read is kept.
+    /// It has to wait, mostly for the answer to its CONNECT: what has been read is kept.
     Held,
     /// It is closed or lingers: nothing more is read from it.
     Ended,
@@ -36,25 +40,31 @@ impl Worker {
     pub(super) fn read(&mut self, key: usize, to_the_end: bool) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         self.note_unread(key, false);
-        for _ in 0..READS_MAX {
+        let lingers = |found: &Connection| found.phase == Phase::Lingering;
+        let lingers = self.connections.get(key).is_some_and(lingers);
+        let reads_max = if lingers {
+            LINGERING_READS_MAX
+        } else {
+            READS_MAX
+        };
+        for _ in 0..reads_max {
             if !self.read_once(key, &mut buffer, to_the_end) {
                 self.read_buffer = buffer;
                 return;
             }
         }
         self.read_buffer = buffer;
-        let lingers = |found: &Connection| found.phase == Phase::Lingering;
-        if self.connections.get(key).is_some_and(lingers) {
+        if lingers {
             // Whoever sends this much after our last word is not about to read it.
             self.close(key, EndReason::ConnectionLost);
         } else {
-            self.unread.push(key as u32);
+            self.wait_for_turn(key, to_the_end);
         }
     }
 
     /// Answers whether there may be more to read.
     fn read_once(&mut self, key: usize, buffer: &mut [u8], to_the_end: bool) -> bool {
-        if self.is_ahead(key) || !self.takes_answers(key) {
+        if self.must_wait(key) {
             self.note_unread(key, true);
             return false;
         }
@@ -91,7 +101,7 @@ impl Worker {
     }
 
     /// Notes whether the socket may have more that no event will tell of.
-    fn note_unread(&mut self, key: usize, has_unread: bool) {
+    pub(super) fn note_unread(&mut self, key: usize, has_unread: bool) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.has_unread = has_unread;
         }
@@ -136,11 +146,18 @@ impl Worker {
                 if let Some(kind) = received.shook_hands {
                     tls.metrics().shake_hands(kind);
                 }
-                if received.is_closed && flow != Flow::Ended {
-                    self.close(key, EndReason::ConnectionLost);
-                    return Flow::Ended;
+                match flow {
+                    Flow::Open if received.is_closed => {
+                        self.close(key, EndReason::ConnectionLost);
+                        Flow::Ended
+                    }
+                    Flow::Held if received.is_closed => {
+                        // What it said before comes first; the end of its socket tells again.
+                        self.note_unread(key, true);
+                        Flow::Held
+                    }
+                    flow => flow,
                 }
-                flow
             }
             Err(broken) => {
                 self.break_off(key, &broken);
@@ -160,6 +177,11 @@ impl Worker {
         }
         self.end(key, EndReason::ProtocolError);
         self.linger_silently(key);
+    }
+
+    /// Whether nothing may be read from a client until we have answered it, or it has taken answers.
+    pub(super) fn must_wait(&mut self, key: usize) -> bool {
+        self.is_ahead(key) || !self.takes_answers(key)
     }
 
     /// Whether a client has sent more that waits for the disk than it may have under way: then no
@@ -253,8 +275,16 @@ impl Worker {
                 self.receive_stream(key, &[], |pending| &mut pending.packet)
             }
         };
-        let has_unread = |found: &Connection| found.has_unread;
-        if flow == Flow::Open && self.connections.get(key).is_some_and(has_unread) {
+        if flow != Flow::Open {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let pending = connection.pending.as_mut();
+        if let Some(reason) = pending.and_then(|pending| pending.ending.take()) {
+            self.end_websocket(key, reason);
+        } else if connection.has_unread {
             self.read(key, true);
         }
     }
@@ -273,6 +303,11 @@ impl Worker {
                     let flow = self.handle_packet(key, packet);
                     if flow != Flow::Open {
                         return (flow, used);
+                    }
+                    self.count_work(PACKET_WORK);
+                    if self.is_turn_over(bytes.len() - used) {
+                        self.wait_for_turn(key, false);
+                        return (Flow::Held, used);
                     }
                 }
                 Err(error) => {
@@ -344,17 +379,25 @@ impl Worker {
         self.put_back(key, pending);
         self.mark_dirty(key);
         let flow = self.receive_stream(key, &payload, |pending| &mut pending.packet);
-        if flow == Flow::Ended {
-            return flow;
-        }
-        match ending {
-            None => flow,
-            Some(reason) => {
-                self.end(key, reason);
-                self.linger_silently(key);
+        match (flow, ending) {
+            (Flow::Ended, _) | (_, None) => flow,
+            (Flow::Open, Some(reason)) => {
+                self.end_websocket(key, reason);
                 Flow::Ended
             }
+            (Flow::Held, Some(reason)) => {
+                if let Some((_, mut pending)) = self.pending_of(key) {
+                    pending.ending = Some(reason);
+                    self.put_back(key, pending);
+                }
+                flow
+            }
         }
+    }
+
+    fn end_websocket(&mut self, key: usize, reason: EndReason) {
+        self.end(key, reason);
+        self.linger_silently(key);
     }
 }
 

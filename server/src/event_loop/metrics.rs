@@ -18,6 +18,8 @@ pub struct MqttMetrics {
     pub connections_closed: Counter,
     /// Turns of a loop that left clients waiting to be let in, in favour of those who are in.
     pub newcomers_deferred: Counter,
+    /// Turns of a loop that left clients waiting that sent more than others.
+    pub reads_deferred: Counter,
     /// Connections turned away, by reason.
     pub refused: Family<ReasonLabel, Counter>,
     /// Sessions that began.
@@ -111,6 +113,11 @@ impl MqttMetrics {
                 "newcomers_deferred",
                 "Turns that left clients waiting to be let in, in favour of those who are in",
                 &metrics.newcomers_deferred,
+            ),
+            (
+                "reads_deferred",
+                "Turns that left clients waiting that sent more than others",
+                &metrics.reads_deferred,
             ),
             (
                 "sessions_opened",

@@ -78,6 +78,7 @@ impl Worker {
             None => {}
             Some(mqtt::Delivery::Sent | mqtt::Delivery::Queued) => {
                 self.tally.delivered += 1;
+                self.count_work(1);
             }
             Some(mqtt::Delivery::Dropped(why)) => {
                 house.shared.metrics.drop_messages(why.as_str(), 1);
@@ -146,7 +147,7 @@ impl Worker {
             Written::All => {
                 if connection.waits_to_write {
                     // Nothing may have been read from it while it took nothing.
-                    self.unread.push(key as u32);
+                    self.wait_for_turn(key, true);
                 }
                 self.after_all_written(key);
             }

@@ -18,12 +18,12 @@ use super::held_back::HeldBack;
 use super::listener::Bound;
 use super::mailbox::{Letter, MAIL};
 use super::metrics::Tally;
-use super::newcomers::Newcomers;
 use super::passes::{Passes, SessionLimits};
 use super::retained::Retaining;
 use super::routing::{Parcel, Routes};
 use super::secure::Secure;
 use super::stored::Stored;
+use super::turns::{Queues, WORK_MAX};
 use super::wills::DueWill;
 use crate::clock::unix_ms;
 
@@ -31,7 +31,7 @@ use crate::clock::unix_ms;
 const LISTENERS_FROM: usize = usize::MAX - 64;
 
 /// One read takes at most this many bytes. Longer packets are put together in the connection.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 const EVENTS_PER_POLL_MAX: usize = 1024;
 
@@ -40,6 +40,9 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Buffers kept for reuse, so that a busy connection does not ask the allocator for every packet.
 const SPARES_MAX: usize = 64;
+
+/// Buffers with more bytes than this are not kept.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// One event loop and its connections.
 pub(super) struct Worker {
@@ -62,7 +65,9 @@ pub(super) struct Worker {
     pub(super) doors_again: bool,
     /// Doors at which more wait than are let in at once.
     pub(super) doors_crowded: bool,
-    pub(super) newcomers: Newcomers,
+    pub(super) queues: Queues,
+    /// What may still be done in this turn before those who ask for much wait for the next.
+    pub(super) work_left: u32,
     /// When the lack of files was logged last.
     pub(super) warned_at: Option<Tick>,
     pub(super) last_ticket: u32,
@@ -103,8 +108,6 @@ pub(super) struct Worker {
     pub(super) has_more_behind: bool,
     /// Those that are being flushed. Empty in between, kept for its memory.
     pub(super) flushing: Vec<u32>,
-    /// Connections that had more to read than is fair at once.
-    pub(super) unread: Vec<u32>,
     #[expect(
         clippy::vec_box,
         reason = "they move between here and connections as they are"
@@ -154,7 +157,8 @@ impl Worker {
             doors,
             doors_again: false,
             doors_crowded: false,
-            newcomers: Newcomers::default(),
+            queues: Queues::default(),
+            work_left: WORK_MAX,
             warned_at: None,
             last_ticket: 0,
             started: Instant::now(),
@@ -176,7 +180,6 @@ impl Worker {
             events_behind: 0,
             has_more_behind: false,
             flushing: Vec::new(),
-            unread: Vec::new(),
             spares: Vec::new(),
             sweep_at: 0,
             swept_at: Tick(0),
@@ -195,14 +198,14 @@ impl Worker {
                 return;
             }
             self.tick();
+            self.work_left = WORK_MAX;
             self.events_behind = events.iter().count();
             for event in &events {
                 self.events_behind -= 1;
                 self.has_more_behind = false;
                 self.handle_event(event);
             }
-            self.read_on();
-            self.read_newcomers();
+            self.serve_queues();
             self.send_retained_again();
             self.sweep();
             self.settle();
@@ -212,10 +215,7 @@ impl Worker {
 
     /// None if there is something left to do that no event will tell of.
     fn poll_timeout(&self) -> Duration {
-        let has_work = !self.unread.is_empty()
-            || !self.newcomers.is_empty()
-            || self.doors_crowded
-            || self.retaining.is_due();
+        let has_work = !self.queues.is_empty() || self.doors_crowded || self.retaining.is_due();
         if has_work {
             Duration::ZERO
         } else {
@@ -260,12 +260,6 @@ impl Worker {
                     self.read_in_turn(key, is_closed);
                 }
             }
-        }
-    }
-
-    fn read_on(&mut self) {
-        for key in std::mem::take(&mut self.unread) {
-            self.read(key as usize, true);
         }
     }
 
@@ -346,7 +340,7 @@ impl Worker {
             + pending.packet.capacity()
             + pending.output.capacity()
             + pending.frames.capacity();
-        if self.spares.len() < SPARES_MAX && bytes <= READ_BYTES {
+        if self.spares.len() < SPARES_MAX && bytes <= SPARE_BYTES_MAX {
             pending.clear();
             self.spares.push(pending);
         }
