@@ -1,6 +1,6 @@
 //! What a receiver of QoS 1 and 2 has outstanding.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU16;
 
 use bytes::BytesMut;
@@ -16,9 +16,9 @@ use crate::reason::DropReason;
 
 #[derive(Debug, Default)]
 pub(in crate::session) struct Outbound {
-    /// Sent and not acknowledged; clients mostly answer in order, so the one
-    /// looked for is near the front.
-    inflight: VecDeque<(NonZeroU16, Stage)>,
+    /// Sent and not acknowledged. There may be thousands: each message looks for a free
+    /// identifier, and a client may acknowledge in any order.
+    inflight: BTreeMap<NonZeroU16, Stage>,
     queue: VecDeque<Waiting>,
     queue_bytes: usize,
     discarded: Vec<Discarded>,
@@ -101,7 +101,7 @@ impl Outbound {
     }
 
     pub(super) fn push(&mut self, packet_id: NonZeroU16, stage: Stage) {
-        self.inflight.push_back((packet_id, stage));
+        self.inflight.insert(packet_id, stage);
     }
 
     /// The next identifier that is not in flight (MQTT-2.2.1-4). There is one:
@@ -110,35 +110,24 @@ impl Outbound {
         let mut id = last;
         loop {
             id = id.wrapping_add(1);
-            if let Some(id) = NonZeroU16::new(id).filter(|id| self.stage_of(*id).is_none()) {
+            if let Some(id) = NonZeroU16::new(id).filter(|id| !self.inflight.contains_key(id)) {
                 return id;
             }
         }
     }
 
-    fn stage_of(&self, packet_id: NonZeroU16) -> Option<Stage> {
-        let found = self.inflight.iter().find(|(id, _)| *id == packet_id);
-        found.map(|(_, stage)| *stage)
-    }
-
-    fn stage_mut(&mut self, packet_id: NonZeroU16) -> Option<&mut Stage> {
-        let found = self.inflight.iter_mut().find(|(id, _)| *id == packet_id);
-        found.map(|(_, stage)| stage)
-    }
-
     /// Whether the exchange was at `stage`, and so is over.
     pub(super) fn remove(&mut self, packet_id: NonZeroU16, stage: Stage) -> bool {
-        let mut inflight = self.inflight.iter();
-        let Some(index) = inflight.position(|found| *found == (packet_id, stage)) else {
-            return false;
-        };
-        self.inflight.remove(index);
-        true
+        let is_it = self.inflight.get(&packet_id) == Some(&stage);
+        if is_it {
+            self.inflight.remove(&packet_id);
+        }
+        is_it
     }
 
     /// Takes in a PUBREC.
     pub(super) fn receive(&mut self, packet_id: NonZeroU16, is_stored: bool) -> Step {
-        match self.stage_mut(packet_id) {
+        match self.inflight.get_mut(&packet_id) {
             Some(stage @ Stage::PublishedOnce) if is_stored => {
                 *stage = Stage::Received;
                 Step::MakeDurable
@@ -155,7 +144,7 @@ impl Outbound {
 
     /// Whether PUBREL may go out now.
     pub(super) fn release(&mut self, packet_id: NonZeroU16) -> bool {
-        match self.stage_mut(packet_id) {
+        match self.inflight.get_mut(&packet_id) {
             Some(stage @ Stage::Received) => {
                 *stage = Stage::Released;
                 true
