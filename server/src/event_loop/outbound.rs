@@ -113,7 +113,7 @@ impl Worker {
         self.recipients.len() >= CROWD && !has_more_behind
     }
 
-    fn flush_recipients(&mut self) {
+    pub(super) fn flush_recipients(&mut self) {
         self.post_outboxes();
         let mut flushing = std::mem::take(&mut self.flushing);
         flushing.append(&mut self.recipients);

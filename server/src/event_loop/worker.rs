@@ -35,6 +35,10 @@ const READ_BYTES: usize = 16 * 1024;
 
 const EVENTS_PER_POLL_MAX: usize = 1024;
 
+/// In a batch of so few, messages go out after each: little is gained by collecting them, and none has to
+/// wait until others have been read.
+const FEW_EVENTS: usize = 16;
+
 /// How long a poll waits at most: also the pace of the sweep, of which each poll does a part.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -200,10 +204,14 @@ impl Worker {
             self.tick();
             self.work_left = WORK_MAX;
             self.events_behind = events.iter().count();
+            let are_few = self.events_behind <= FEW_EVENTS;
             for event in &events {
                 self.events_behind -= 1;
                 self.has_more_behind = false;
                 self.handle_event(event);
+                if are_few && !self.recipients.is_empty() {
+                    self.flush_recipients();
+                }
             }
             self.serve_queues();
             self.send_retained_again();
