@@ -13,8 +13,11 @@ from harness import login
 from traffic import Publisher, Subscriber
 from wire import RawClient, session_expiry
 
-SETTINGS = "[sessions]\nqueue_messages_max = 60000\nqueue_bytes_max = 67108864\n"
+QUEUE_MAX = 60_000
+SETTINGS = f"[sessions]\nqueue_messages_max = {QUEUE_MAX}\nqueue_bytes_max = 67108864\n"
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
+# All that is sent must find room in the queue of the subscriber that is away.
+PAUSE_MAX_SECS = min(0.5, 3 / ROUNDS)
 SEED = int(os.environ.get("CRASH_SEED", "0")) or random.randrange(1 << 30)
 
 
@@ -68,7 +71,7 @@ def test_every_acknowledged_message_arrives_and_those_of_qos_2_once(server, way)
         ):
             assert time.monotonic() < deadline, "the publishers do not get on"
             time.sleep(0.01)
-        time.sleep(chance.random() * 0.5)  # the moment is the test
+        time.sleep(chance.random() * PAUSE_MAX_SECS)  # the moment is the test
         if way == "crash":
             server.crash()
             server.start()
@@ -76,6 +79,7 @@ def test_every_acknowledged_message_arrives_and_those_of_qos_2_once(server, way)
             server.restart()
     for each in publishers:
         each.finish()
+    assert sum(each.sent for each in publishers) <= QUEUE_MAX, "fewer rounds, or shorter ones"
     absent = Subscriber(port, login("alice"), names[0])
     absent.start()
     subscribers = [absent, flapping, present]
