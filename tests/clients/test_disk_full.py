@@ -130,14 +130,20 @@ def open_connections(server):
     return count["accepted"] - count["closed"]
 
 
-def test_members_that_left_a_share_group_swallow_none_of_its_messages(tight, small_disk):
-    """They cannot be taken out of the index, since their ending cannot be written."""
-    members = [RawClient(tight.mqtt_port) for _ in range(100)]
+def crew(server, count):
+    """The members of a share group, and who publishes to it."""
+    members = [RawClient(server.mqtt_port) for _ in range(count)]
     for number, member in enumerate(members):
         member.login(f"member-{number}", *login("alice"), level=5)
         member.subscribe("$share/crew/jobs", qos=1)
-    publisher = RawClient(tight.mqtt_port)
+    publisher = RawClient(server.mqtt_port)
     publisher.login("publisher", *login("bob"), level=5)
+    return members, publisher
+
+
+def test_members_that_left_a_share_group_swallow_none_of_its_messages(tight, small_disk):
+    """They cannot be taken out of the index, since their ending cannot be written."""
+    members, publisher = crew(tight, 100)
     filler = fill(tight, small_disk)
     for member in members[1:]:
         member.close()
@@ -164,12 +170,7 @@ def test_what_nobody_connected_takes_waits_with_a_stored_member_that_is_away(tmp
         away.subscribe("$share/crew/jobs", qos=1)
         away.send(disconnect())
         tight.wait_for_client_ids()
-        members = [RawClient(tight.mqtt_port) for _ in range(20)]
-        for number, member in enumerate(members):
-            member.login(f"member-{number}", *login("alice"), level=5)
-            member.subscribe("$share/crew/jobs", qos=1)
-        publisher = RawClient(tight.mqtt_port)
-        publisher.login("publisher", *login("bob"), level=5)
+        members, publisher = crew(tight, 20)
         filler = fill(tight, small_disk)
         for member in members:
             member.close()
