@@ -221,7 +221,7 @@ impl Worker {
         }
     }
 
-    /// None if there is something left to do that no event will tell of.
+    /// No time if there is something left to do that no event will tell of.
     fn poll_timeout(&self) -> Duration {
         let has_work = !self.queues.is_empty() || self.doors_crowded || self.retaining.is_due();
         if has_work {
