@@ -190,8 +190,10 @@ def test_a_thousand_handshakes_at_once_keep_nobody_waiting_who_is_in(tmp_path):
         assert server.metric("newcomers_deferred_total") > 0
 
 
-def test_what_was_said_before_the_goodbye_of_tls_counts(server, guests):
-    """Login, message, DISCONNECT and close_notify in one write: all but the first must wait."""
+@pytest.mark.parametrize("last", [disconnect(), b""], ids=["disconnect", "nothing"])
+def test_what_was_said_before_the_goodbye_of_tls_counts(server, guests, last):
+    """Login, message, DISCONNECT and close_notify in one write: all but the first must wait. The
+    socket stays open, so nothing else tells of the end."""
     listener = guests.raw_login("listener", "bob")
     listener.subscribe("visit")
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -206,12 +208,14 @@ def test_what_was_said_before_the_goodbye_of_tls_counts(server, guests):
                 incoming.write(connection.recv(65_536))
         will = Will("visit", b"gone")
         client.write(connect("visitor", *login("alice"), will=will) + publish("visit", b"hello"))
-        client.write(disconnect())
+        if last:
+            client.write(last)
         with contextlib.suppress(ssl.SSLWantReadError):
             client.unwrap()
         connection.sendall(outgoing.read())
-        connection.shutdown(socket.SHUT_WR)
         assert listener.read_message() == ("visit", b"hello")
+        if not last:
+            assert listener.read_message() == ("visit", b"gone")
         server.wait_for_client_ids("listener")
     # A will would have come before the answer to the ping.
     listener.ping()

@@ -91,7 +91,7 @@ pub(super) struct Pending {
     pub(super) packet: Vec<u8>,
     /// WebSocket: the frame whose payload is being read.
     pub(super) frame: Option<websocket::OpenFrame>,
-    /// WebSocket: how the client ends, once what it said before has been handled.
+    /// How the client ends, once what it said before has been handled.
     pub(super) ending: Option<EndReason>,
     /// The client identifier that was assigned, until CONNACK tells it.
     pub(super) assigned: Option<Box<str>>,

@@ -152,8 +152,7 @@ impl Worker {
                         Flow::Ended
                     }
                     Flow::Held if received.is_closed => {
-                        // What it said before comes first; the end of its socket tells again.
-                        self.note_unread(key, true);
+                        self.end_later(key, EndReason::ConnectionLost);
                         Flow::Held
                     }
                     flow => flow,
@@ -283,7 +282,7 @@ impl Worker {
         };
         let pending = connection.pending.as_mut();
         if let Some(reason) = pending.and_then(|pending| pending.ending.take()) {
-            self.end_websocket(key, reason);
+            self.end_silently(key, reason);
         } else if connection.has_unread {
             self.read(key, true);
         }
@@ -382,20 +381,25 @@ impl Worker {
         match (flow, ending) {
             (Flow::Ended, _) | (_, None) => flow,
             (Flow::Open, Some(reason)) => {
-                self.end_websocket(key, reason);
+                self.end_silently(key, reason);
                 Flow::Ended
             }
             (Flow::Held, Some(reason)) => {
-                if let Some((_, mut pending)) = self.pending_of(key) {
-                    pending.ending = Some(reason);
-                    self.put_back(key, pending);
-                }
+                self.end_later(key, reason);
                 flow
             }
         }
     }
 
-    fn end_websocket(&mut self, key: usize, reason: EndReason) {
+    /// What the client said before its end comes first, and has to wait.
+    fn end_later(&mut self, key: usize, reason: EndReason) {
+        if let Some((_, mut pending)) = self.pending_of(key) {
+            pending.ending = Some(reason);
+            self.put_back(key, pending);
+        }
+    }
+
+    fn end_silently(&mut self, key: usize, reason: EndReason) {
         self.end(key, reason);
         self.linger_silently(key);
     }
