@@ -2,22 +2,26 @@
 //!
 //! First the overlapping filters, under one lock: they may not be more than a budget of steps in
 //! the tries, share groups counted like filters. Then the subscribers of each, some thousand at a time. Between two pieces the
-//! lists change; the walk goes on from the last subscription it saw that is still there, or from
-//! the list's beginning. New subscriptions enter at the front, so nobody who stays is missed, and
+//! lists change; the walk goes on from the last subscription it saw that is still in its place, or
+//! from the list's beginning. New subscriptions enter at the front, and members of share groups that
+//! are found gone move towards the end, so nobody who stays is missed, and
 //! who is found twice is one candidate all the same. Nobody is *believed*: whether a session
 //! qualifies is asked again when its row is visited.
 
 use topics::TopicFilter;
 
 use super::Candidate;
-use crate::org::{List, State};
+use crate::org::{List, Session, State};
 
 /// Most nodes of the trie visited for one filter, under one lock. Beyond it, everybody is looked
 /// at: an answer that large is not much smaller than everybody.
 const TRIE_STEPS_MAX: u32 = 16_384;
 
 /// Most subscriptions walked under one lock.
-const SUBSCRIPTIONS_PER_PIECE_MAX: usize = 4_096;
+const SUBSCRIPTIONS_PER_PIECE_MAX: usize = if cfg!(test) { 3 } else { 4_096 };
+
+/// Candidates that are worth gathering, however few users there are.
+const FEW: usize = 4_096;
 
 /// Gathering under way.
 #[derive(Default)]
@@ -33,6 +37,13 @@ pub(super) struct Gather {
 struct Mark {
     slot: u32,
     serial: u64,
+    was_gone: bool,
+}
+
+impl Mark {
+    fn is_of(&self, session: &Session) -> bool {
+        session.serial == self.serial && session.is_gone() == self.was_gone
+    }
 }
 
 /// What one piece of gathering came to.
@@ -57,7 +68,7 @@ impl Gather {
             lists.pop();
             self.seen.clear();
         }
-        if self.found.len() > state.users.len() / 4 + SUBSCRIPTIONS_PER_PIECE_MAX {
+        if self.found.len() > state.users.len() / 4 + FEW {
             return Step::TooMany;
         }
         if lists.is_empty() {
@@ -89,7 +100,7 @@ fn resume(state: &State, list: List, seen: &mut Vec<Mark>) -> u32 {
     while let Some(mark) = seen.last() {
         if let Some(subscription) = state.subscriptions.get(mark.slot)
             && state.details_of(subscription).0 == list
-            && state.sessions[subscription.session].serial == mark.serial
+            && mark.is_of(&state.sessions[subscription.session])
         {
             return subscription.next_in_list;
         }
@@ -118,6 +129,7 @@ fn walk(
             seen.push(Mark {
                 slot: next,
                 serial: session.serial,
+                was_gone: session.is_gone(),
             });
             return false;
         }

@@ -28,7 +28,8 @@ pub struct Recipient {
 
 impl Org {
     /// Appends one [`Recipient`] for each ordinary subscription that matches, and behind them one
-    /// for each share group and filter that match: the member whose turn it is (MQTT 5 §4.8.2).
+    /// for each share group and filter that match: the member whose turn it is (MQTT 5 §4.8.2), none
+    /// if all are known to be gone.
     ///
     /// The ordinary ones of one session stand together: the caller decides what it makes of
     /// subscriptions that overlap (§3.3.4). Ordinary ones of sessions that are stored are left out.
@@ -54,27 +55,25 @@ impl Org {
         }
     }
 
-    /// The group of a shared subscription (`$share/{group}/{filter}`); `None` if no member is
-    /// connected.
+    /// Names the group of a shared subscription (`$share/{group}/{filter}`), whether or not anybody of
+    /// it is connected; `None` for an ordinary filter.
     #[must_use]
     pub fn share_of(&self, filter: TopicFilter<'_>) -> Option<ShareRef> {
-        let name = filter.share_group()?;
-        let state = self.lock();
-        let slot = state.shares.find(filter, name)?;
-        Some(state.shares.share_of(slot))
+        filter.share_group()?;
+        Some(self.lock().shares.share_of(filter))
     }
 
     /// Another member of a share group, for a message whose first choice, `gone`, had lost its
-    /// connection; that one is passed over from now on. `None` if nobody is left.
+    /// connection; that one has no turn any more. `None` if nobody is left: asked again and again,
+    /// with each answer as the next one that is gone, it comes to that.
     #[must_use]
     pub fn next_member(&self, share: ShareRef, gone: SessionRef) -> Option<Recipient> {
         let mut state = self.lock();
         let state = &mut *state;
         if let Some(slot) = state.slot_of(gone) {
-            state.sessions[slot].mark_gone();
+            state.pass_over(slot);
         }
-        let (subscriptions, sessions) = (&state.subscriptions, &state.sessions);
-        let member = state.shares.take_turn(share, subscriptions, sessions)?;
+        let member = state.shares.take_turn(share, &state.subscriptions)?;
         Some(state.recipient(member, Some(share)))
     }
 }
@@ -90,14 +89,11 @@ impl Recipient {
 impl State {
     fn take_turns(&mut self, topic: TopicName<'_>, recipients: &mut Vec<Recipient>) {
         let mut chosen = Vec::new();
-        self.shares.take_turns(
-            topic,
-            &self.subscriptions,
-            &self.sessions,
-            |member, share| {
-                chosen.push((member, share));
-            },
-        );
+        let subscriptions = &self.subscriptions;
+        self.shares
+            .take_turns(topic, subscriptions, |member, share| {
+                chosen.push((member, share))
+            });
         let members = chosen.into_iter();
         recipients.extend(members.map(|(member, share)| self.recipient(member, Some(share))));
     }

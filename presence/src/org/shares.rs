@@ -3,32 +3,27 @@
 //! The filters of groups lie in a trie of their own, so that ordinary subscriptions know nothing of
 //! them. A node's value is the first group of its filter; each group has a list of members like
 //! that of a filter, and a place in it where the next turn begins. Choosing a member costs the same
-//! for ten and for a hundred thousand, and so do joining and leaving.
+//! for ten and for a hundred thousand, and so do joining and leaving. Members whose connection was
+//! found gone stand last in the list, where no turn goes, until their session has ended; that takes
+//! as long as the journal takes.
 //!
 //! Members whose messages are routed elsewhere have their turns like the others: whoever is
 //! connected shares, and the caller is told of which kind it is.
 
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 
 use compact_str::CompactString;
 use topics::slab::ChunkedSlab;
 use topics::split_table::SplitTable;
 use topics::{BudgetSpent, FilterTrie, NodeId, TopicFilter, TopicName};
 
-use super::{NONE, Session, Subscription};
+use super::{NONE, Subscription};
 
-/// Members that a turn passes over at most because they are known to be gone: they stay in the list
-/// until their session has ended, which takes as long as the journal takes.
-const PASSED_OVER_MAX: u32 = 64;
-
-/// Names a group for as long as it has members.
+/// Names a group of the organisation, whether or not it has members: by a hash of its filter as
+/// clients write it, under a key that they do not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ShareRef {
-    slot: u32,
-    /// Tells it from a later group in the same slot. It wraps; an old reference must not outlive
-    /// four thousand million groups.
-    serial: u32,
-}
+pub struct ShareRef(NonZeroU64);
 
 /// The members of `$share/{name}/{filter}`.
 struct Group {
@@ -38,9 +33,11 @@ struct Group {
     next_of_filter: u32,
     previous_of_filter: u32,
     first_member: u32,
-    /// The member whose turn is next; `NONE` for the first.
+    /// The last member that is not known to be gone; `NONE` if all are.
+    last_present: u32,
+    /// The member whose turn is next, one that is present; `NONE` for the first.
     turn: u32,
-    serial: u32,
+    share: ShareRef,
 }
 
 /// All groups of an organisation.
@@ -49,11 +46,10 @@ pub(crate) struct Shares {
     /// The value of a filter's node is the first of its groups.
     filters: FilterTrie,
     groups: ChunkedSlab<Group>,
-    /// Finds a group by its filter and name.
+    /// Finds a group by its [`ShareRef`].
     table: SplitTable,
     /// Names come from clients: the seed keeps them from choosing their place in the table.
     seed: RandomState,
-    last_serial: u32,
 }
 
 impl Shares {
@@ -62,36 +58,46 @@ impl Shares {
         self.filters.filter_count()
     }
 
+    /// Names the group of a shared filter.
+    pub(super) fn share_of(&self, filter: TopicFilter<'_>) -> ShareRef {
+        ShareRef(self.seed.hash_one(filter.as_str()) | NonZeroU64::MIN)
+    }
+
     /// The group of a shared filter, if it has members.
     pub(super) fn find(&self, filter: TopicFilter<'_>, name: &str) -> Option<u32> {
         let node = self.filters.get(filter)?;
-        self.find_at(node, name)
+        let share = self.share_of(filter);
+        self.table.find(share.hash(), |slot| {
+            let group = &self.groups[slot];
+            group.node == node && group.name == name
+        })
     }
 
     /// The group of a shared filter, made if there is none; it must get a member.
     pub(super) fn entry(&mut self, filter: TopicFilter<'_>, name: &str) -> u32 {
-        let node = self.filters.entry(filter);
-        if let Some(slot) = self.find_at(node, name) {
+        if let Some(slot) = self.find(filter, name) {
             return slot;
         }
+        let share = self.share_of(filter);
+        let node = self.filters.entry(filter);
         let first = self.filters.value(node);
-        self.last_serial = self.last_serial.wrapping_add(1);
         let slot = self.groups.insert(Group {
             name: name.into(),
             node,
             next_of_filter: first,
             previous_of_filter: NONE,
             first_member: NONE,
+            last_present: NONE,
             turn: NONE,
-            serial: self.last_serial,
+            share,
         });
         if first != NONE {
             self.groups[first].previous_of_filter = slot;
         }
         self.filters.set_value(node, slot);
-        let (groups, seed) = (&self.groups, &self.seed);
-        let hash_of = |slot: u32| hash_of(seed, &groups[slot]);
-        self.table.insert(hash_of(slot), slot, hash_of);
+        let groups = &self.groups;
+        let hash_of = |slot: u32| groups[slot].share.hash();
+        self.table.insert(share.hash(), slot, hash_of);
         slot
     }
 
@@ -110,12 +116,27 @@ impl Shares {
         }
     }
 
-    /// To be called before a member leaves: its turn passes to `next`.
-    pub(super) fn pass_turn(&mut self, slot: u32, member: u32, next: u32) {
+    /// To be called when a member has become the first of its list: its turn comes.
+    pub(super) fn join(&mut self, slot: u32, member: u32) {
         let group = &mut self.groups[slot];
-        if group.turn == member {
-            group.turn = next;
+        if group.last_present == NONE {
+            group.last_present = member;
         }
+    }
+
+    /// To be called before a member leaves or is known to be gone, with those that stand before and
+    /// behind it: it has no turn any more. Gives the last member that is present then, or `NONE`.
+    pub(super) fn withdraw(&mut self, slot: u32, member: u32, previous: u32, next: u32) -> u32 {
+        let group = &mut self.groups[slot];
+        let was_last = group.last_present == member;
+        if group.turn == member {
+            group.turn = if was_last { NONE } else { next };
+        }
+        if was_last {
+            // Before one who is present stands nobody who is not.
+            group.last_present = previous;
+        }
+        group.last_present
     }
 
     /// Appends the filter of a group as its members wrote it.
@@ -153,58 +174,41 @@ impl Shares {
     }
 
     /// Calls `visit` with the member of each group that matches `name` whose turn it is, and passes
-    /// the turn on.
+    /// the turn on. Groups of which everybody is known to be gone are left out.
     pub(super) fn take_turns(
         &mut self,
         name: TopicName<'_>,
         subscriptions: &ChunkedSlab<Subscription>,
-        sessions: &ChunkedSlab<Session>,
         mut visit: impl FnMut(u32, ShareRef),
     ) {
         let groups = &mut self.groups;
         self.filters.matching(name, |first| {
             let mut next = first;
             while let Some(group) = groups.get_mut(next) {
-                let share = ShareRef {
-                    slot: next,
-                    serial: group.serial,
-                };
                 next = group.next_of_filter;
-                visit(group.take_turn(subscriptions, sessions), share);
+                if let Some(member) = group.take_turn(subscriptions) {
+                    visit(member, group.share);
+                }
             }
         });
     }
 
-    /// The member of one group whose turn it is; the turn passes on. `None` once all have left.
+    /// The member of one group whose turn it is; the turn passes on. `None` if all have left or are
+    /// known to be gone.
     pub(super) fn take_turn(
         &mut self,
         share: ShareRef,
         subscriptions: &ChunkedSlab<Subscription>,
-        sessions: &ChunkedSlab<Session>,
     ) -> Option<u32> {
-        let group = self.groups.get_mut(share.slot)?;
-        let is_it = group.serial == share.serial;
-        is_it.then(|| group.take_turn(subscriptions, sessions))
-    }
-
-    /// Names the group in a slot.
-    pub(super) fn share_of(&self, slot: u32) -> ShareRef {
-        let serial = self.groups[slot].serial;
-        ShareRef { slot, serial }
-    }
-
-    fn find_at(&self, node: NodeId, name: &str) -> Option<u32> {
-        let hash = self.seed.hash_one((node, name));
-        self.table.find(hash, |slot| {
-            let group = &self.groups[slot];
-            group.node == node && group.name == name
-        })
+        let groups = &self.groups;
+        let is_it = |slot: u32| groups[slot].share == share;
+        let slot = self.table.find(share.hash(), is_it)?;
+        self.groups[slot].take_turn(subscriptions)
     }
 
     fn remove(&mut self, slot: u32) {
-        let hash = hash_of(&self.seed, &self.groups[slot]);
-        self.table.remove(hash, |other| other == slot);
         let group = self.groups.remove(slot);
+        self.table.remove(group.share.hash(), |other| other == slot);
         let (next, previous) = (group.next_of_filter, group.previous_of_filter);
         if next != NONE {
             self.groups[next].previous_of_filter = previous;
@@ -218,27 +222,22 @@ impl Shares {
 }
 
 impl Group {
-    fn take_turn(
-        &mut self,
-        subscriptions: &ChunkedSlab<Subscription>,
-        sessions: &ChunkedSlab<Session>,
-    ) -> u32 {
-        let mut passed_over = 0;
-        loop {
-            let member = match self.turn {
-                NONE => self.first_member,
-                member => member,
-            };
-            let subscription = &subscriptions[member];
-            self.turn = subscription.next_in_list;
-            if !sessions[subscription.session].is_gone() || passed_over == PASSED_OVER_MAX {
-                return member;
-            }
-            passed_over += 1;
-        }
+    fn take_turn(&mut self, subscriptions: &ChunkedSlab<Subscription>) -> Option<u32> {
+        let member = match self.turn {
+            _ if self.last_present == NONE => return None,
+            NONE => self.first_member,
+            member => member,
+        };
+        self.turn = match member == self.last_present {
+            true => NONE,
+            false => subscriptions[member].next_in_list,
+        };
+        Some(member)
     }
 }
 
-fn hash_of(seed: &RandomState, group: &Group) -> u64 {
-    seed.hash_one((group.node, &group.name[..]))
+impl ShareRef {
+    fn hash(self) -> u64 {
+        self.0.get()
+    }
 }

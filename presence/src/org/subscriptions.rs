@@ -146,10 +146,7 @@ impl State {
         let mut subscription = Subscription::new(session_slot, first, options);
         subscription.place(&mut self.details, list, identifier);
         let added = self.subscriptions.insert(subscription);
-        if first != NONE {
-            self.subscriptions[first].previous_in_list = added;
-        }
-        self.set_first_of(list, added);
+        self.put_first(list, added);
         let session = &mut self.sessions[session_slot];
         session.subscription_count += 1;
         let last = std::mem::replace(&mut session.last_subscription, added);
@@ -192,12 +189,64 @@ impl State {
     /// and a group without members go too.
     fn take_from_list(&mut self, slot: u32) {
         let (list, _) = self.details_of(&self.subscriptions[slot]);
-        self.forget_details(slot);
-        let taken = self.subscriptions.remove(slot);
-        let (next, previous) = (taken.next_in_list, taken.previous_in_list);
         if let List::Group(group) = list {
-            self.shares.pass_turn(group, slot, next);
+            self.withdraw(group, slot);
         }
+        self.unlink(list, slot);
+        self.forget_details(slot);
+        self.subscriptions.remove(slot);
+    }
+
+    /// Gives a session that was found gone no turns any more in the groups that it is in.
+    pub(super) fn pass_over(&mut self, session_slot: u32) {
+        let session = &self.sessions[session_slot];
+        if session.is_gone() {
+            return;
+        }
+        let subscriptions = self.subscriptions_of(session);
+        let of_group = |(member, subscription)| match self.details_of(subscription).0 {
+            List::Group(group) => Some((group, member)),
+            List::Filter(_) => None,
+        };
+        let members: Vec<_> = subscriptions.filter_map(of_group).collect();
+        for (group, member) in members {
+            self.put_behind_the_present(group, member);
+        }
+        self.sessions[session_slot].mark_gone();
+    }
+
+    fn put_behind_the_present(&mut self, group: u32, member: u32) {
+        let last_present = self.withdraw(group, member);
+        if self.subscriptions[member].previous_in_list != last_present {
+            self.unlink(List::Group(group), member);
+            self.link_behind(last_present, member);
+        }
+    }
+
+    fn withdraw(&mut self, group: u32, member: u32) -> u32 {
+        let subscription = &self.subscriptions[member];
+        let (previous, next) = (subscription.previous_in_list, subscription.next_in_list);
+        self.shares.withdraw(group, member, previous, next)
+    }
+
+    /// Makes a new subscription, whose next is the list's first, the first.
+    fn put_first(&mut self, list: List, added: u32) {
+        let next = self.subscriptions[added].next_in_list;
+        if next != NONE {
+            self.subscriptions[next].previous_in_list = added;
+        }
+        self.set_first_of(list, added);
+        if let List::Group(group) = list {
+            self.shares.join(group, added);
+            if self.sessions[self.subscriptions[added].session].is_gone() {
+                self.put_behind_the_present(group, added);
+            }
+        }
+    }
+
+    fn unlink(&mut self, list: List, slot: u32) {
+        let subscription = &self.subscriptions[slot];
+        let (next, previous) = (subscription.next_in_list, subscription.previous_in_list);
         if next != NONE {
             self.subscriptions[next].previous_in_list = previous;
         }
@@ -205,6 +254,15 @@ impl State {
             NONE => self.set_first_of(list, next),
             previous => self.subscriptions[previous].next_in_list = next,
         }
+    }
+
+    fn link_behind(&mut self, previous: u32, slot: u32) {
+        let next = std::mem::replace(&mut self.subscriptions[previous].next_in_list, slot);
+        if next != NONE {
+            self.subscriptions[next].previous_in_list = slot;
+        }
+        let subscription = &mut self.subscriptions[slot];
+        (subscription.previous_in_list, subscription.next_in_list) = (previous, next);
     }
 
     fn set_first_of(&mut self, list: List, first: u32) {

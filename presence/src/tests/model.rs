@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 use topics::{TopicFilter, TopicName};
 
-use super::FILTERS;
+use super::{FILTERS, FIRST_GROUP};
 use crate::{Address, Opening, Org, Protocol, Recipient, SessionId, SessionRef, SessionView};
 
 pub(super) const USERS: [&str; 5] = ["alice", "bob", "carol", "dave@home", "é"];
@@ -22,6 +22,11 @@ pub(super) enum Change {
     },
     End {
         session: usize,
+    },
+    /// Its connection is found gone when a group has chosen it.
+    Lose {
+        session: usize,
+        group: usize,
     },
     Subscribe {
         session: usize,
@@ -43,6 +48,8 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
             |(user, client, is_stored)| Change::Open { user, client, is_stored }
         ),
         1 => session.clone().prop_map(|session| Change::End { session }),
+        1 => (session.clone(), FIRST_GROUP..FILTERS.len())
+            .prop_map(|(session, group)| Change::Lose { session, group }),
         4 => (session.clone(), filter.clone(), 0u8..64, identifier()).prop_map(
             |(session, filter, options, identifier)| {
                 Change::Subscribe { session, filter, options, identifier }
@@ -108,6 +115,7 @@ pub(super) struct ModelSession {
     pub(super) username: &'static str,
     client_id: String,
     is_stored: bool,
+    is_gone: bool,
     subscriptions: Vec<ModelSubscription>,
 }
 
@@ -198,11 +206,26 @@ impl Model {
     pub(super) fn groups(&self, name: TopicName<'_>) -> BTreeMap<&str, Vec<Got>> {
         let mut groups = BTreeMap::<_, Vec<_>>::new();
         for (filter, got) in self.matching(name) {
-            if filter.share_group().is_some() {
+            if filter.share_group().is_some() && !self.is_gone(got.serial) {
                 groups.entry(filter.as_str()).or_default().push(got);
             }
         }
         groups
+    }
+
+    fn is_gone(&self, serial: u64) -> bool {
+        let mut sessions = self.sessions.iter();
+        sessions.any(|session| session.reference.serial == serial && session.is_gone)
+    }
+
+    /// Those of a group that have turns, by serial.
+    fn members(&self, filter: &str) -> Vec<u64> {
+        let is_member = |session: &&ModelSession| {
+            let mut filters = session.subscriptions.iter().map(|own| own.filter);
+            !session.is_gone && filters.any(|own| own == filter)
+        };
+        let members = self.sessions.iter().filter(is_member);
+        members.map(|session| session.reference.serial).collect()
     }
 
     fn matching(&self, name: TopicName<'_>) -> impl Iterator<Item = (TopicFilter<'_>, Got)> {
@@ -246,6 +269,7 @@ impl World {
                 is_stored,
             } => self.open(USERS[user], format!("client-{client}"), is_stored),
             Change::End { session } => self.end(session),
+            Change::Lose { session, group } => self.lose(session, FILTERS[group]),
             Change::Subscribe {
                 session,
                 filter,
@@ -299,6 +323,7 @@ impl World {
             username,
             client_id,
             is_stored,
+            is_gone: false,
             subscriptions: Vec::new(),
         });
         let online = self
@@ -324,6 +349,21 @@ impl World {
         assert_eq!(told.facts.username, ended.username);
         assert_eq!(told.facts.client_id, ended.client_id);
         assert!(self.org.end(ended.reference).is_none(), "it ends only once");
+    }
+
+    fn lose(&mut self, index: usize, text: &str) {
+        let Some(session) = pick(&mut self.model.sessions, index) else {
+            return;
+        };
+        session.is_gone = true;
+        let gone = session.reference;
+        let filter = TopicFilter::parse(text).expect("valid");
+        let share = self.org.share_of(filter).expect("it is shared");
+        let next = self.org.next_member(share, gone);
+        let next = next.map(|member| member.session.serial);
+        let members = self.model.members(text);
+        assert_eq!(next.is_some(), !members.is_empty(), "{text}");
+        assert!(next.is_none_or(|next| members.contains(&next)), "{text}");
     }
 
     fn subscribe(&mut self, index: usize, wanted: ModelSubscription) {

@@ -83,7 +83,7 @@ fn is_served(org: &Org, routes: &Routes, found: &StoredRecipient) -> bool {
         && share_of(org, found).is_some_and(|share| routes.served.contains(&share))
 }
 
-/// The share group that a stored session was chosen from, if any, and if a member of it is connected.
+/// The share group that a stored session was chosen from, if any.
 fn share_of(org: &Org, found: &StoredRecipient) -> Option<ShareRef> {
     let filter = TopicFilter::parse(found.share.as_deref()?).ok()?;
     org.share_of(filter)
@@ -140,7 +140,7 @@ impl Worker {
         self.deliver(&next, message)
     }
 
-    /// Leaves a message to a stored session of a share group of which nobody is connected. Answers
+    /// Leaves a message to a stored session of a share group of which nobody is connected any more. Answers
     /// whether there is one that it can wait for.
     fn leave_to_stored(&mut self, org: &Arc<Org>, message: &Arc<Message>, share: ShareRef) -> bool {
         let mut found = Vec::new();
