@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) has_unread: bool,
     /// Whether it waits until it is read from.
     pub(super) turn: Turn,
+    /// Whether it took long to serve when it was served last.
+    pub(super) is_costly: bool,
     /// The last packet of a session; before that, when the connection was accepted; while it
     /// lingers, since when.
     pub(super) active_at: Tick,
@@ -145,6 +147,7 @@ impl Connection {
             is_dirty: false,
             has_unread: false,
             turn: Turn::None,
+            is_costly: false,
             active_at: now,
             session: mqtt::Session::new(),
             ticket,

@@ -11,7 +11,6 @@ use presence::EndReason;
 
 use super::connection::{Connection, Pending, Phase, Transport};
 use super::secure::Broken;
-use super::turns::PACKET_WORK;
 use super::websocket::{self, Next, Upgrade};
 use super::worker::Worker;
 
@@ -303,8 +302,7 @@ impl Worker {
                     if flow != Flow::Open {
                         return (flow, used);
                     }
-                    self.count_work(PACKET_WORK);
-                    if self.is_turn_over(bytes.len() - used) {
+                    if self.is_turn_over(key, bytes.len() - used) {
                         self.wait_for_turn(key, false);
                         return (Flow::Held, used);
                     }

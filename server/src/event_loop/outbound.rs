@@ -78,7 +78,6 @@ impl Worker {
             None => {}
             Some(mqtt::Delivery::Sent | mqtt::Delivery::Queued) => {
                 self.tally.delivered += 1;
-                self.count_work(1);
             }
             Some(mqtt::Delivery::Dropped(why)) => {
                 house.shared.metrics.drop_messages(why.as_str(), 1);

@@ -15,13 +15,11 @@ use mqtt::{Outgoing, QoS};
 use topics::TopicFilter;
 
 use super::stored::qos_of;
+use super::turns::SLICE;
 use super::worker::Worker;
 
 /// Messages looked up at once.
 const ROWS_PER_PIECE: usize = 64;
-
-/// Pieces that one connection may have looked up before others get their turn.
-const PIECES_MAX: usize = 8;
 
 /// Subscriptions of one connection whose retained messages wait; those of further ones are not sent.
 const SUBSCRIPTIONS_WAITING_MAX: usize = 1_024;
@@ -29,9 +27,17 @@ const SUBSCRIPTIONS_WAITING_MAX: usize = 1_024;
 /// What is still to be sent, by connection.
 #[derive(Default)]
 pub(super) struct Retaining {
-    jobs: HashMap<u32, VecDeque<Job>>,
-    /// Connections that had their turn and have room for more.
-    again: Vec<u32>,
+    jobs: HashMap<u32, Jobs>,
+    /// Connections that had their turn and have room for more, in order.
+    again: VecDeque<u32>,
+}
+
+/// What is still to be sent to one connection.
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Job>,
+    /// Whether it stands in [`Retaining::again`].
+    is_due: bool,
 }
 
 /// One subscription to be answered.
@@ -62,7 +68,7 @@ impl Retaining {
         is_stored: bool,
         identifier: Option<NonZeroU32>,
     ) {
-        let jobs = self.jobs.entry(key as u32).or_default();
+        let jobs = &mut self.jobs.entry(key as u32).or_default().waiting;
         if jobs.len() >= SUBSCRIPTIONS_WAITING_MAX {
             // A client that subscribes again and again and reads nothing.
             return;
@@ -88,23 +94,36 @@ impl Retaining {
 }
 
 impl Worker {
-    /// Goes on with those who had their turn.
+    /// Goes on with those who had their turn, for a slice.
     pub(super) fn send_retained_again(&mut self) {
-        for key in std::mem::take(&mut self.retaining.again) {
-            self.send_more_retained(key as usize);
+        self.begin_slice(SLICE);
+        for _ in 0..self.retaining.again.len() {
+            let Some(key) = self.retaining.again.pop_front() else {
+                break;
+            };
+            if let Some(jobs) = self.retaining.jobs.get_mut(&key) {
+                jobs.is_due = false;
+            }
+            self.send_retained_of(key as usize, false);
+            if self.is_slice_over() {
+                break;
+            }
         }
     }
 
-    /// Sends retained messages that wait, as far as there is room.
+    /// Sends retained messages that wait, as far as there is room and time.
     pub(super) fn send_more_retained(&mut self, key: usize) {
-        if self.retaining.jobs.is_empty() {
-            return;
+        if !self.retaining.jobs.is_empty() {
+            self.send_retained_of(key, self.is_slice_over());
         }
+    }
+
+    fn send_retained_of(&mut self, key: usize, mut is_over: bool) {
         let Some(mut jobs) = self.retaining.jobs.remove(&(key as u32)) else {
             return;
         };
-        let mut pieces = 0;
-        while let Some(job) = jobs.front_mut() {
+        is_over |= jobs.is_due;
+        while let Some(job) = jobs.waiting.front_mut() {
             if !self.has_room_for_retained(key) {
                 break;
             }
@@ -113,17 +132,23 @@ impl Worker {
                     self.send_retained_one(key, row.body, qos, job.identifier.as_slice());
                 }
             } else if job.is_looked_up {
-                jobs.pop_front();
-            } else if pieces == PIECES_MAX {
-                self.retaining.again.push(key as u32);
+                jobs.waiting.pop_front();
+            } else if is_over {
+                self.wait_for_retained(key, &mut jobs);
                 break;
             } else {
-                pieces += 1;
                 self.look_up(key, job);
+                is_over = self.is_slice_over();
             }
         }
-        if !jobs.is_empty() && self.online(key).is_some() {
+        if !jobs.waiting.is_empty() && self.online(key).is_some() {
             self.retaining.jobs.insert(key as u32, jobs);
+        }
+    }
+
+    fn wait_for_retained(&mut self, key: usize, jobs: &mut Jobs) {
+        if !std::mem::replace(&mut jobs.is_due, true) {
+            self.retaining.again.push_back(key as u32);
         }
     }
 

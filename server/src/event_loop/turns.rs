@@ -2,35 +2,35 @@
 //!
 //! epoll tells of sockets in the order of their coming, so whoever sends much, or costs much, would make
 //! all others wait. There are two of that kind, and each has a queue that is served after everything
-//! else of a batch, in order, and only so much in a turn:
+//! else of a batch, in order, and only for so long in a turn:
 //!
 //! - *Newcomers* are not online. A TLS handshake takes ten times the CPU of a CONNECT, which takes ten
 //!   times that of a PINGREQ. After an outage all clients send it at once, and who means harm sends the
 //!   same ClientHello a thousand times.
-//! - *Busy* ones have more to read than is read at once, or cost more than a turn may.
+//! - *Busy* ones have more to read than is read at once, or cost much when they were served last. What
+//!   a packet costs shows only when it is handled: a SUBSCRIBE may have a thousand filters, a name a
+//!   thousand filters to be compared with. So it is the clock that tells.
 //!
 //! A connection stands in one queue at most, and once; meanwhile what comes from it waits in its socket.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::worker::Worker;
 
-/// What a turn spends on newcomers at most. The unit is a read with a CONNECT, about 15 µs.
-const NEWCOMERS_COST_MAX: u32 = 128;
+/// The slices of a turn: for the packets of those who come first, for busy ones, and for retained
+/// messages. Each goes on until it is over, and then to the end of what cannot be divided.
+pub(super) const SLICE: Duration = Duration::from_millis(1);
 
-/// A read with a part of a TLS handshake, in the same unit.
-const HANDSHAKE_COST: u32 = 16;
+/// The slice for newcomers: some 8 TLS handshakes or 128 CONNECTs.
+const NEWCOMERS_SLICE: Duration = Duration::from_millis(2);
 
-/// What a turn spends on packets of others at most, and as much again on busy ones. The unit is a
-/// delivery, some 50 ns.
-pub(super) const WORK_MAX: u32 = 16_384;
+/// Who took so long when it was served last is busy.
+const COSTLY: Duration = Duration::from_micros(100);
 
-/// A packet, in the same unit.
-pub(super) const PACKET_WORK: u32 = 8;
-
-/// Whoever has no more bytes than this left is served to the end even if the turn is spent: putting it
-/// off would make those wait who ask for little.
+/// Whoever is not costly and has no more bytes than this left is served to the end even if the slice
+/// is over: putting it off would make those wait who ask for little.
 const REST_BYTES_MAX: usize = 1_024;
 
 /// The place of a connection in its queue.
@@ -59,15 +59,25 @@ impl Queues {
 }
 
 impl Worker {
-    /// Reads from a connection at once, if it is online and does not wait for its turn.
+    /// Reads from a connection at once, if it is online, not costly and does not wait for its turn.
     pub(super) fn read_in_turn(&mut self, key: usize, to_the_end: bool) {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
-        if connection.online.is_some() && connection.turn == Turn::None {
-            self.read(key, to_the_end);
+        let is_first = connection.online.is_some() && !connection.is_costly;
+        if is_first && connection.turn == Turn::None {
+            self.serve(key, |worker| worker.read(key, to_the_end));
         } else {
             self.wait_for_turn(key, to_the_end);
+        }
+    }
+
+    /// Serves a connection, and notes whether that was costly.
+    fn serve(&mut self, key: usize, serve: impl FnOnce(&mut Self)) {
+        let began = Instant::now();
+        serve(self);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.is_costly = began.elapsed() >= COSTLY;
         }
     }
 
@@ -90,23 +100,29 @@ impl Worker {
     }
 
     /// Whether a connection that has so many bytes left must wait for its next turn.
-    pub(super) fn is_turn_over(&self, rest: usize) -> bool {
-        self.work_left == 0 && rest > REST_BYTES_MAX
+    pub(super) fn is_turn_over(&self, key: usize, rest: usize) -> bool {
+        let is_costly = |found: &Connection| found.is_costly;
+        let may_be_put_off =
+            rest > REST_BYTES_MAX || rest > 0 && self.connections.get(key).is_some_and(is_costly);
+        may_be_put_off && self.is_slice_over()
     }
 
-    /// Counts what was done in this turn.
-    pub(super) fn count_work(&mut self, work: u32) {
-        self.work_left = self.work_left.saturating_sub(work);
+    pub(super) fn begin_slice(&mut self, length: Duration) {
+        self.slice_ends = Instant::now() + length;
     }
 
-    /// Serves the queues, as much as a turn may cost.
+    pub(super) fn is_slice_over(&self) -> bool {
+        Instant::now() >= self.slice_ends
+    }
+
+    /// Serves the queues, as long as a turn may take.
     pub(super) fn serve_queues(&mut self) {
         self.serve_busy();
         self.serve_newcomers();
     }
 
     fn serve_busy(&mut self) {
-        self.work_left = WORK_MAX;
+        self.begin_slice(SLICE);
         // Whoever has still more comes to the end of the queue, for the next turn.
         for _ in 0..self.queues.busy.len() {
             let Some(key) = self.queues.busy.pop_front() else {
@@ -115,7 +131,7 @@ impl Worker {
             if self.take_turn(key) != Turn::None {
                 self.read_busy(key as usize);
             }
-            if self.work_left == 0 {
+            if self.is_slice_over() {
                 break;
             }
         }
@@ -132,7 +148,7 @@ impl Worker {
         self.note_unread(key, true);
         // Who waits for answers of ours is read from when it has them.
         if !self.must_wait(key) {
-            self.resume(key);
+            self.serve(key, |worker| worker.resume(key));
         }
     }
 
@@ -142,13 +158,13 @@ impl Worker {
     }
 
     fn serve_newcomers(&mut self) {
-        let mut cost = 0;
+        self.begin_slice(NEWCOMERS_SLICE);
         for _ in 0..self.queues.newcomers.len() {
             let Some(key) = self.queues.newcomers.pop_front() else {
                 break;
             };
-            cost += self.read_newcomer(key);
-            if cost >= NEWCOMERS_COST_MAX {
+            self.read_newcomer(key);
+            if self.is_slice_over() {
                 break;
             }
         }
@@ -157,21 +173,17 @@ impl Worker {
         }
     }
 
-    /// Answers what it cost.
-    fn read_newcomer(&mut self, key: u32) -> u32 {
+    fn read_newcomer(&mut self, key: u32) {
         let turn = self.take_turn(key);
         if turn == Turn::None {
-            return 0;
+            return;
         }
         if self.is_online(key as usize) {
             // It has been let in meanwhile, and may have had its turn cut short since.
             self.read_busy(key as usize);
-            return 1;
+        } else {
+            self.read(key as usize, turn == Turn::WaitsToTheEnd);
         }
-        let secure = self.secures.get(&key);
-        let shakes_hands = secure.is_some_and(|secure| !secure.is_established());
-        self.read(key as usize, turn == Turn::WaitsToTheEnd);
-        if shakes_hands { HANDSHAKE_COST } else { 1 }
     }
 
     fn take_turn(&mut self, key: u32) -> Turn {

@@ -23,7 +23,7 @@ use super::retained::Retaining;
 use super::routing::{Parcel, Routes};
 use super::secure::Secure;
 use super::stored::Stored;
-use super::turns::{Queues, WORK_MAX};
+use super::turns::{Queues, SLICE};
 use super::wills::DueWill;
 use crate::clock::unix_ms;
 
@@ -70,8 +70,8 @@ pub(super) struct Worker {
     /// Doors at which more wait than are let in at once.
     pub(super) doors_crowded: bool,
     pub(super) queues: Queues,
-    /// What may still be done in this turn before those who ask for much wait for the next.
-    pub(super) work_left: u32,
+    /// When those who ask for much have to wait for the next turn.
+    pub(super) slice_ends: Instant,
     /// When the lack of files was logged last.
     pub(super) warned_at: Option<Tick>,
     pub(super) last_ticket: u32,
@@ -162,7 +162,7 @@ impl Worker {
             doors_again: false,
             doors_crowded: false,
             queues: Queues::default(),
-            work_left: WORK_MAX,
+            slice_ends: Instant::now(),
             warned_at: None,
             last_ticket: 0,
             started: Instant::now(),
@@ -202,7 +202,7 @@ impl Worker {
                 return;
             }
             self.tick();
-            self.work_left = WORK_MAX;
+            self.begin_slice(SLICE);
             self.events_behind = events.iter().count();
             let are_few = self.events_behind <= FEW_EVENTS;
             for event in &events {
