@@ -36,6 +36,9 @@ pub enum Answer {
         /// again, or if the log cannot be written.
         is_new: bool,
     },
+    /// All that was asked before [`Request::Reach`](crate::Request::Reach) with this number has been
+    /// decided.
+    Reached(u64),
     /// Messages to be sent, in this order.
     Push(Vec<Push>),
     /// Send PUBREL (MQTT-4.3.3-4).

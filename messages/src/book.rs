@@ -91,8 +91,8 @@ pub struct Book {
     records: Vec<Record>,
     /// Answers that follow from them, or from those before.
     letters: Vec<Letter>,
-    /// Answers that follow from nothing but that the log cannot be written.
-    refusals: Vec<Letter>,
+    /// Answers that wait for no record: that the log cannot be written, or that something is reached.
+    prompt: Vec<Letter>,
     /// Whether somebody waits for the records.
     is_urgent: bool,
     /// Whether the log cannot be written.
@@ -100,6 +100,8 @@ pub struct Book {
     /// Retained messages under way to new subscriptions, in the order of subscription; no session
     /// is there with none.
     readings: BTreeMap<StoredRef, VecDeque<Reading>>,
+    /// How often [`read_on`](Self::read_on) was called.
+    turns: u64,
     tally: Tally,
 }
 
@@ -110,6 +112,8 @@ struct Reading {
     query: RetainedQuery,
     qos: u8,
     subscription_id: Option<u32>,
+    /// The turn in which it begins.
+    first_turn: u64,
 }
 
 impl Book {
@@ -128,10 +132,11 @@ impl Book {
             next_position,
             records: Vec::new(),
             letters: Vec::new(),
-            refusals: Vec::new(),
+            prompt: Vec::new(),
             is_urgent: false,
             is_failing: false,
             readings: BTreeMap::new(),
+            turns: 0,
             tally: Tally::default(),
         }
     }
@@ -176,6 +181,10 @@ impl Book {
             }
             Request::Received(attachment, packet_id) => self.received(attachment, packet_id),
             Request::Release(attachment, packet_id) => self.release(attachment, packet_id),
+            Request::Reach(carrier, number) => {
+                let answer = Answer::Reached(number);
+                self.prompt.push((Some(carrier), answer));
+            }
         }
     }
 
@@ -280,8 +289,8 @@ impl Book {
     }
 
     /// Answers that can go out at once, whatever becomes of the records.
-    pub fn take_refusals(&mut self) -> Vec<Letter> {
-        std::mem::take(&mut self.refusals)
+    pub fn take_prompt(&mut self) -> Vec<Letter> {
+        std::mem::take(&mut self.prompt)
     }
 
     /// Whether the log cannot be written.

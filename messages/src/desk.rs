@@ -7,13 +7,15 @@
 mod following;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use compact_str::CompactString;
 use journal::{CommitError, Position, RecordLog};
 
 use crate::answer::Letter;
 use crate::book::{Book, Limits, Quota, Tally};
-use crate::kept::Directory;
-use crate::record::Record;
+use crate::kept::{Directory, Kept};
+use crate::record::{Record, Retain};
 use crate::request::Request;
 use crate::store::{Store, Task, Writer};
 
@@ -54,6 +56,43 @@ pub enum OpenError {
     /// SQLite's file could not be written.
     #[error("cannot write messages.sqlite: {0}")]
     Flush(#[from] rusqlite::Error),
+}
+
+/// What others are to know of a request while it waits.
+enum Announced {
+    Nothing,
+    Client(Arc<Kept>, CompactString),
+    Change(Arc<Kept>),
+}
+
+impl Announced {
+    fn of(directory: &Directory, request: &Request) -> Self {
+        match request {
+            Request::Attach(attach) => {
+                Self::Client(directory.org(&attach.org), attach.client_id.clone())
+            }
+            Request::Publish(publish) if publish.retain != Retain::No => {
+                Self::Change(directory.org(&publish.org))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    fn enter(self) {
+        match self {
+            Self::Nothing => {}
+            Self::Client(kept, client_id) => kept.arrive(&client_id),
+            Self::Change(kept) => kept.change(),
+        }
+    }
+
+    fn withdraw(self) {
+        match self {
+            Self::Nothing => {}
+            Self::Client(kept, client_id) => kept.arrived(&client_id),
+            Self::Change(kept) => kept.changed(),
+        }
+    }
 }
 
 /// Everything that is kept, and how.
@@ -164,30 +203,21 @@ impl Desk {
 
     /// Takes a request. What it comes to is done by [`turn`](Self::turn).
     pub fn handle(&mut self, request: Request, now_ms: u64) {
-        if let Request::Attach(attach) = &request {
-            let kept = self.book.directory().org(&attach.org);
-            let client_id = attach.client_id.clone();
-            self.book.handle(request, now_ms, &mut self.store);
-            kept.arrived(&client_id);
-            return;
-        }
+        let announced = Announced::of(&self.book.directory(), &request);
         self.book.handle(request, now_ms, &mut self.store);
+        announced.withdraw();
     }
 
     /// To be called when a request of this kind is put where it waits for
-    /// [`handle`](Self::handle): from then on the client is known.
+    /// [`handle`](Self::handle): from then on the client, or the change of a retained message, is known.
     pub fn arrives(directory: &Directory, request: &Request) {
-        if let Request::Attach(attach) = request {
-            directory.org(&attach.org).arrive(&attach.client_id);
-        }
+        Announced::of(directory, request).enter();
     }
 
     /// To be called when a request that was announced by [`arrives`](Self::arrives) cannot be put
     /// there.
     pub fn leaves(directory: &Directory, request: &Request) {
-        if let Request::Attach(attach) = request {
-            directory.org(&attach.org).arrived(&attach.client_id);
-        }
+        Announced::of(directory, request).withdraw();
     }
 
     /// Does what is due, makes durable what somebody waits for, and answers what may be said. To be
@@ -196,7 +226,7 @@ impl Desk {
     pub fn turn(&mut self, now_ms: u64) -> Vec<Letter> {
         self.book.tick(now_ms);
         self.has_more = self.book.read_on(now_ms, &mut self.store);
-        let mut letters = self.book.take_refusals();
+        let mut letters = self.book.take_prompt();
         for record in self.book.take_records() {
             self.log.append(&record);
             self.waiting_since_ms.get_or_insert(now_ms);

@@ -4,6 +4,7 @@
 //! The keeper alone changes it, record by record; event loops ask. Locks are held for one question
 //! or one piece of one. An organisation in which nothing is kept costs an atomic load.
 
+mod changing;
 mod retained;
 mod subscribers;
 
@@ -19,9 +20,11 @@ use topics::{TopicFilter, TopicName};
 
 use crate::id::{Carrier, StoredRef};
 use crate::record::Subscription;
+use changing::Changing;
 use retained::Retained;
 use subscribers::Subscribers;
 
+pub use changing::Change;
 pub use retained::{RetainedQuery, RetainedRow};
 pub use subscribers::StoredRecipient;
 
@@ -103,6 +106,7 @@ pub struct Kept {
     subscriptions: AtomicUsize,
     subscribers: RwLock<Subscribers>,
     retained: RwLock<Retained>,
+    changing: Changing,
 }
 
 impl Kept {
@@ -114,6 +118,7 @@ impl Kept {
             subscriptions: AtomicUsize::new(0),
             subscribers: RwLock::default(),
             retained: RwLock::default(),
+            changing: Changing::default(),
         }
     }
 
@@ -166,6 +171,21 @@ impl Kept {
         self.subscriptions.load(Ordering::Acquire) > 0
     }
 
+    /// To be called before a message that changes what is retained is routed, and held until the keeper
+    /// has been asked: see [`is_changing`](Self::is_changing).
+    pub fn begin_change(&self) -> Change<'_> {
+        self.changing.begin()
+    }
+
+    /// Whether retained messages are being changed by messages that may have been routed before, and
+    /// that [`RetainedQuery`] does not show yet. To be asked after subscribing: then
+    /// [`Request::Reach`](crate::Request::Reach) tells when it shows them. Waits until the keeper has
+    /// been asked for those.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.changing.is_any()
+    }
+
     /// How much is kept.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -200,6 +220,16 @@ impl Kept {
     pub(crate) fn arrived(&self, client_id: &str) {
         self.subscribers.write().arrived(client_id);
         self.sessions.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The keeper is asked for a change of what is retained.
+    pub(crate) fn change(&self) {
+        self.changing.add();
+    }
+
+    /// It has been decided.
+    pub(crate) fn changed(&self) {
+        self.changing.remove();
     }
 
     pub(crate) fn session_of(&self, client_id: &str) -> Option<StoredRef> {

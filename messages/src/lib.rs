@@ -33,7 +33,9 @@ pub use answer::{Answer, Attached, Letter, NotSubscribed, Outcome, Push, Pushed,
 pub use book::{BodySource, Book, Limits, Quota, Tally};
 pub use desk::{Desk, OpenError, Settings};
 pub use id::{Attachment, Carrier, StoredRef};
-pub use kept::{Arrival, Counts, Directory, Kept, RetainedQuery, RetainedRow, StoredRecipient};
+pub use kept::{
+    Arrival, Change, Counts, Directory, Kept, RetainedQuery, RetainedRow, StoredRecipient,
+};
 pub use message::{Message, Will};
 pub use record::{NEVER, Retain, Subscription};
 pub use request::{

@@ -30,6 +30,9 @@ pub enum Request {
     Received(Attachment, u16),
     /// PUBREL. Answered by [`Answer::Released`](crate::Answer::Released).
     Release(Attachment, u16),
+    /// Says when all that was asked before has been decided, whether or not it is durable. Answered by
+    /// [`Answer::Reached`](crate::Answer::Reached) with this number.
+    Reach(Carrier, u64),
 }
 
 /// A connection that wants a stored session, or may have one.

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness import login, wait_until
-from wire import PUBACK, PUBLISH, SUBACK, RawClient, message_expiry, subscribe
+from wire import PUBACK, PUBLISH, SUBACK, RawClient, message_expiry, publish, subscribe
 
 SETTINGS = "[retained]\nmessages_max = 6000\n"
 MANY = 5000
@@ -67,6 +67,26 @@ def test_an_empty_one_clears_it(server, guests, here, life, qos):
     watcher.unsubscribe(here)
     watcher.subscribe(here, qos=2)
     hears_nothing(watcher)
+
+
+@each_life
+def test_who_subscribes_while_it_is_being_retained_gets_it(guests, here, life):
+    """It was routed before, and the keeper, who has much to do, may not have come to it."""
+    busy = guests.device(f"{here}-busy")
+    busy.subscribe("busy", qos=1)
+    busy.send(b"".join(publish("busy", b"x", 1, number) for number in range(1, 201)))
+    publisher = guests.raw_login("publisher", "bob", level=5)
+    watcher = reader(guests, here, life)
+    for number in range(300):
+        payload = str(number).encode()
+        busy.send(publish("busy", b"x", 1, number + 1))
+        publisher.send(publish(here, payload, level=5, retain=True))
+        publisher.ping()
+        watcher.subscribe(here, qos=number % 2)
+        # Older ones may come first.
+        while watcher.take_message().payload != payload:
+            pass
+        watcher.unsubscribe(here)
 
 
 @each_life

@@ -24,7 +24,7 @@ impl Book {
             }
         };
         match answer {
-            Answer::Refused(_) => self.refusals.push((Some(carrier), answer)),
+            Answer::Refused(_) => self.prompt.push((Some(carrier), answer)),
             _ => self.letters.push((Some(carrier), answer)),
         }
         // A will of the connection or the session before.

@@ -45,7 +45,7 @@ impl Book {
     /// What was not done waits for no record.
     fn answer_publish(&mut self, decided: Option<Outcome>, carrier: Carrier, answer: Answer) {
         match decided.is_some_and(|outcome| outcome.is_unavailable) {
-            true => self.refusals.push((Some(carrier), answer)),
+            true => self.prompt.push((Some(carrier), answer)),
             false => self.letters.push((Some(carrier), answer)),
         }
     }

@@ -30,7 +30,7 @@ impl Book {
         let answer = |results| Answer::Subscribed(subscribe.packet_id, results);
         if self.is_failing {
             let refused = vec![Err(NotSubscribed::Unavailable); subscribe.wanted.len()];
-            self.refusals.push((Some(carrier), answer(refused)));
+            self.prompt.push((Some(carrier), answer(refused)));
             return;
         }
         let most = subscribe.subscriptions_max;
@@ -46,6 +46,7 @@ impl Book {
                     query,
                     qos: wanted.qos,
                     subscription_id: wanted.subscription.id,
+                    first_turn: self.turns,
                 });
             }
             results.push(result);
@@ -54,9 +55,15 @@ impl Book {
         self.wait_for_retained(attachment.session, readings);
     }
 
-    fn wait_for_retained(&mut self, session: StoredRef, readings: Vec<Reading>) {
+    fn wait_for_retained(&mut self, session: StoredRef, mut readings: Vec<Reading>) {
         if readings.is_empty() {
             return;
+        }
+        if self.state.sessions[&session].kept.is_changing() {
+            // What was routed before they subscribed is in the queue, of which each turn takes all.
+            readings
+                .iter_mut()
+                .for_each(|reading| reading.first_turn += 1);
         }
         let waiting = self.readings.entry(session).or_default();
         let room = SUBSCRIPTIONS_WAITING_MAX.saturating_sub(waiting.len());
@@ -114,12 +121,18 @@ impl Book {
         for session in waiting {
             has_more |= self.read_piece(session, now_ms, bodies);
         }
+        self.turns += 1;
         has_more
     }
 
     /// Sends the next piece to a session's first subscription that waits, and lets the next one
     /// have its turn. Answers whether the session has room for more at once.
     fn read_piece(&mut self, session: StoredRef, now_ms: u64, bodies: &mut dyn BodySource) -> bool {
+        let turns = self.turns;
+        let waiting = self.readings.get(&session);
+        if waiting.is_some_and(|waiting| waiting[0].first_turn > turns) {
+            return true;
+        }
         let has_room = self.has_room(session);
         let Some(mut reading) = has_room.then(|| self.next_reading(session)).flatten() else {
             return false;

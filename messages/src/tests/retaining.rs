@@ -3,7 +3,9 @@
 use topics::TopicFilter;
 
 use super::{House, LIMITS, QUOTA, pushes, short};
-use crate::{Letter, Quota, RetainHandling, RetainedQuery, RetainedRow};
+use crate::{
+    Answer, Desk, Letter, Quota, Request, Retain, RetainHandling, RetainedQuery, RetainedRow,
+};
 
 fn found(house: &House, filter: &str) -> Vec<String> {
     let mut query = RetainedQuery::new(TopicFilter::parse(filter).unwrap());
@@ -165,6 +167,62 @@ fn more_than_a_queue_holds_come_one_window_after_the_other() {
         waiting = next;
     }
     assert_eq!(count, 30);
+}
+
+/// A message that is retained only, and waits for the keeper's turn.
+fn under_way(house: &mut House, topic: &str) -> Request {
+    let mut publish = house.publish_request(topic, "1", 0);
+    (publish.retain, publish.reply_to) = (Retain::Set, None);
+    let request = Request::Publish(Box::new(publish));
+    Desk::arrives(&house.desk.directory(), &request);
+    request
+}
+
+#[test]
+fn a_change_is_under_way_until_it_shows() {
+    let mut house = House::new();
+    let kept = house.kept();
+    assert!(!kept.is_changing());
+    let change = kept.begin_change();
+    let request = under_way(&mut house, "a");
+    drop(change);
+    assert!(kept.is_changing());
+    assert_eq!(found(&house, "a"), [""; 0]);
+    house.desk.handle(request, house.now_ms);
+    assert_eq!(found(&house, "a"), ["a=1"]);
+    assert!(!kept.is_changing());
+    let refused = under_way(&mut house, "b");
+    Desk::leaves(&house.desk.directory(), &refused);
+    assert!(!kept.is_changing());
+}
+
+#[test]
+fn what_was_asked_before_is_reached_without_waiting_for_the_disk() {
+    let mut house = House::new();
+    let carrier = house.carrier();
+    let request = under_way(&mut house, "a");
+    house.desk.handle(request, house.now_ms);
+    house.desk.handle(Request::Reach(carrier, 7), house.now_ms);
+    house.desk.break_log(true);
+    let letters = house.pass(0);
+    assert_eq!(letters, [(Some(carrier), Answer::Reached(7))]);
+    assert_eq!(found(&house, "a"), ["a=1"]);
+}
+
+#[test]
+fn who_subscribes_while_a_message_is_under_way_gets_it() {
+    let mut house = House::new();
+    let attachment = house.attach("c").attachment.unwrap();
+    // Routed before there was the subscription, and asked for after.
+    let request = under_way(&mut house, "a");
+    let mut publish = house.publish_request("b", "2", 1);
+    publish.retain = Retain::Set;
+    let letters = house.subscribe(attachment, "+", 1, RetainHandling::Always);
+    assert_eq!(short(&pushes(letters)), [""; 0]);
+    assert_eq!(house.desk.wait_ms(house.now_ms), 0);
+    house.desk.handle(request, house.now_ms);
+    let letters = house.ask(Request::Publish(Box::new(publish)));
+    assert_eq!(short(&pushes(letters)), ["1 2"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
-use messages::{Carrier, ReplyTo};
+use messages::ReplyTo;
 use mqtt::{
     Accepted, Action, CloseReason, ConnectRequest, DisconnectReason, FrameError, Inbound,
     PublishOutcome, QoS, Refusal,
@@ -132,7 +132,7 @@ impl Worker {
         };
         let session = online.session;
         found.online = Some(online);
-        if !self.ask_to_attach(key, ticket, session) {
+        if !self.ask_to_attach(key, session) {
             self.accept_client(key, Accepted::default());
             self.go_on(key);
         }
@@ -231,15 +231,7 @@ impl Worker {
         packet_id: Option<NonZeroU16>,
         qos: QoS,
     ) -> Origin {
-        let ticket = self.connections.get(key).map_or(0, |found| found.ticket);
-        let carrier = Carrier {
-            address: Address {
-                worker: self.index,
-                connection: key as u32,
-            },
-            ticket,
-            session,
-        };
+        let carrier = self.carrier(key, session);
         let reply_to = packet_id.map(|packet_id| ReplyTo {
             carrier,
             packet_id: packet_id.get(),

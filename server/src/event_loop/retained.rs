@@ -4,13 +4,17 @@
 //! answer is looked up in pieces and goes on when the socket and the client's acknowledgements have
 //! made room; nothing of it is dropped for want of room. Stored sessions get those above QoS 0 from
 //! the keeper.
+//!
+//! A message that is to be retained shows only when the keeper has come to it. Whoever subscribes
+//! meanwhile was not there when it was routed, and must not miss it: so if any are under way, the
+//! answer waits until the keeper has come to what was asked before.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use messages::{RetainedQuery, RetainedRow};
+use messages::{Request, RetainedQuery, RetainedRow};
 use mqtt::{Outgoing, QoS};
 use topics::TopicFilter;
 
@@ -30,6 +34,8 @@ pub(super) struct Retaining {
     jobs: HashMap<u32, Jobs>,
     /// Connections that had their turn and have room for more, in order.
     again: VecDeque<u32>,
+    /// How often the keeper was asked to say what it has come to.
+    asked: u64,
 }
 
 /// What is still to be sent to one connection.
@@ -38,6 +44,8 @@ struct Jobs {
     waiting: VecDeque<Job>,
     /// Whether it stands in [`Retaining::again`].
     is_due: bool,
+    /// The last question of [`Retaining::asked`] that the keeper has come to.
+    reached: u64,
 }
 
 /// One subscription to be answered.
@@ -49,6 +57,8 @@ struct Job {
     /// A stored session's: only what it gets at QoS 0.
     is_stored: bool,
     identifier: Option<NonZeroU32>,
+    /// The question of [`Retaining::asked`] that the keeper must come to first.
+    after: u64,
 }
 
 impl Job {
@@ -60,27 +70,12 @@ impl Job {
 }
 
 impl Retaining {
-    pub(super) fn ask(
-        &mut self,
-        key: usize,
-        filter: TopicFilter<'_>,
-        qos: QoS,
-        is_stored: bool,
-        identifier: Option<NonZeroU32>,
-    ) {
+    fn add(&mut self, key: usize, job: Job) {
         let jobs = &mut self.jobs.entry(key as u32).or_default().waiting;
-        if jobs.len() >= SUBSCRIPTIONS_WAITING_MAX {
-            // A client that subscribes again and again and reads nothing.
-            return;
+        // Else a client subscribes again and again and reads nothing.
+        if jobs.len() < SUBSCRIPTIONS_WAITING_MAX {
+            jobs.push_back(job);
         }
-        jobs.push_back(Job {
-            query: RetainedQuery::new(filter),
-            rows: VecDeque::new(),
-            is_looked_up: false,
-            qos,
-            is_stored,
-            identifier,
-        });
     }
 
     pub(super) fn forget(&mut self, key: usize) {
@@ -94,6 +89,55 @@ impl Retaining {
 }
 
 impl Worker {
+    /// Has new subscriptions of a connection, each with its QoS, answered with what is retained.
+    pub(super) fn ask_for_retained(
+        &mut self,
+        key: usize,
+        wanted: &[(TopicFilter<'_>, QoS)],
+        is_stored: bool,
+        identifier: Option<NonZeroU32>,
+    ) {
+        if wanted.is_empty() {
+            return;
+        }
+        let after = self.reach_changes(key).unwrap_or_default();
+        for &(filter, qos) in wanted {
+            let job = Job {
+                query: RetainedQuery::new(filter),
+                rows: VecDeque::new(),
+                is_looked_up: false,
+                qos,
+                is_stored,
+                identifier,
+                after,
+            };
+            self.retaining.add(key, job);
+        }
+    }
+
+    /// If retained messages are being changed, has the keeper say when it has come to that. Answers
+    /// the number of the question.
+    fn reach_changes(&mut self, key: usize) -> Option<u64> {
+        let (org, session) = self.online(key)?;
+        if !self.kept_of(&org).is_changing() {
+            return None;
+        }
+        let number = self.retaining.asked + 1;
+        let reach = Request::Reach(self.carrier(key, session), number);
+        // A keeper with too much to do is not waited for: what is under way may be refused, too.
+        self.house.shared.keeper.ask(reach).ok()?;
+        self.retaining.asked = number;
+        Some(number)
+    }
+
+    /// The keeper has come to a question of this connection.
+    pub(super) fn reached(&mut self, key: usize, number: u64) {
+        if let Some(jobs) = self.retaining.jobs.get_mut(&(key as u32)) {
+            jobs.reached = number;
+            self.send_more_retained(key);
+        }
+    }
+
     /// Goes on with those who had their turn, for a slice.
     pub(super) fn send_retained_again(&mut self) {
         self.begin_slice(SLICE);
@@ -124,7 +168,7 @@ impl Worker {
         };
         is_over |= jobs.is_due;
         while let Some(job) = jobs.waiting.front_mut() {
-            if !self.has_room_for_retained(key) {
+            if job.after > jobs.reached || !self.has_room_for_retained(key) {
                 break;
             }
             if let Some(row) = job.rows.pop_front() {

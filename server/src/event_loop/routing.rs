@@ -215,6 +215,9 @@ impl Worker {
         origin: Origin,
         message: Message,
     ) -> Option<PublishOutcome> {
+        let kept = message.retain().then(|| Arc::clone(self.kept_of(org)));
+        // Who subscribes after this finds out that it is to be retained.
+        let _change = kept.as_ref().map(|kept| kept.begin_change());
         let mut routes = std::mem::take(&mut self.routes);
         routes.find(org, origin.session, &message);
         let to_keep = self.to_keep(org, &origin, &message, &mut routes);

@@ -121,7 +121,8 @@ impl Worker {
 
     /// Asks for the stored session of a connection whose session is open. Answers whether CONNACK
     /// has to wait for that.
-    pub(super) fn ask_to_attach(&mut self, key: usize, ticket: u32, session: SessionRef) -> bool {
+    pub(super) fn ask_to_attach(&mut self, key: usize, session: SessionRef) -> bool {
+        let carrier = self.carrier(key, session);
         let Some(stored) = self.stored.get_mut(&(key as u32)) else {
             return false;
         };
@@ -138,14 +139,7 @@ impl Worker {
                 username: wish.username,
                 clean_start: wish.clean_start,
                 expiry_secs: stored.expiry_secs,
-                carrier: Carrier {
-                    address: Address {
-                        worker: self.index,
-                        connection: key as u32,
-                    },
-                    ticket,
-                    session,
-                },
+                carrier,
                 will: wish.will,
             })));
         if asked.is_err() {
@@ -153,6 +147,19 @@ impl Worker {
             self.turn_away(key, "keeper_busy", Refusal::ServerBusy, why);
         }
         true
+    }
+
+    /// A connection in the keeper's words.
+    pub(super) fn carrier(&self, key: usize, session: SessionRef) -> Carrier {
+        let ticket = self.connections.get(key).map_or(0, |found| found.ticket);
+        Carrier {
+            address: Address {
+                worker: self.index,
+                connection: key as u32,
+            },
+            ticket,
+            session,
+        }
     }
 
     fn turn_away(&mut self, key: usize, metric: &'static str, refusal: Refusal, why: &str) {
@@ -323,6 +330,7 @@ impl Worker {
                     session.released(id, out);
                 })
             }
+            Answer::Reached(number) => self.reached(key, number),
             Answer::Subscribed(packet_id, results) => self.subscribed(key, packet_id, &results),
             Answer::Unsubscribed(packet_id, results) => {
                 self.unsubscribed(key, packet_id, &results);

@@ -50,9 +50,7 @@ impl Worker {
                 Ok(_) => {}
             }
         }
-        for (filter, qos) in answered_with_retained {
-            self.retaining.ask(key, filter, qos, false, identifier);
-        }
+        self.ask_for_retained(key, &answered_with_retained, false, identifier);
         self.with_output(key, |session, out| session.subscribed(request, out));
         self.send_more_retained(key);
         Flow::Open
@@ -129,7 +127,7 @@ impl Worker {
         let identifier = request.subscription_id;
         let granted = request.entries.iter_mut();
         let granted = granted.filter(|entry| entry.verdict.is_ok());
-        let retaining = &mut self.retaining;
+        let mut answered_with_retained = Vec::new();
         for (entry, result) in granted.zip(results) {
             entry.verdict = entry.verdict.and_then(|options| match result {
                 Err(NotSubscribed::TooMany) => Err(SubscribeFailure::QuotaExceeded),
@@ -139,13 +137,14 @@ impl Worker {
                         // Only for those who ask: it cannot be more than the keeper let in.
                         let _ = org.subscribe(session, filter, options.to_bits(), identifier, most);
                         if wants_retained(filter, options, *is_new) {
-                            retaining.ask(key, filter, options.qos, true, identifier);
+                            answered_with_retained.push((filter, options.qos));
                         }
                     }
                     Ok(options)
                 }
             });
         }
+        self.ask_for_retained(key, &answered_with_retained, true, identifier);
         self.with_output(key, |session, out| session.subscribed(&request, out));
         self.send_more_retained(key);
         if was_ahead {

@@ -124,7 +124,8 @@ fn is_limited(request: &Request) -> bool {
         Request::Attach(_)
         | Request::Subscribe(_)
         | Request::Unsubscribe(_)
-        | Request::Release(..) => true,
+        | Request::Release(..)
+        | Request::Reach(..) => true,
     }
 }
 
