@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from harness import login
-from wire import PINGREQ, Will, connect, disconnect, packet, publish, session_expiry
+from wire import PINGREQ, PUBACK, Will, answer, connect, disconnect, packet, publish, session_expiry
 
 # A frame that declares more than comes is an unfinished CONNECT, which is closed after this time.
 SETTINGS = """
@@ -161,6 +161,27 @@ def test_what_was_said_before_a_close_frame_counts(server, guests, upgraded):
     server.wait_for_client_ids("listener")
     # A will would have come before the answer to the ping.
     listener.ping()
+
+
+@pytest.mark.parametrize(
+    "last", [(CLOSE, struct.pack(">H", 1000)), (TEXT, b"x")], ids=["close", "text"]
+)
+@pytest.mark.parametrize("is_in", [True, False], ids=["online", "with CONNECT"])
+def test_the_closing_frame_comes_behind_all_answers(upgraded, is_in, last):
+    """RFC 6455 §5.5.1: nothing may follow it."""
+    hello = connect("client", *login("alice"))
+    words = b"".join(publish("nobody/listens", b"x", 1, number) for number in range(1, 4))
+    if is_in:
+        upgraded.send(frame(BINARY, hello))
+        assert upgraded.read_frame() == (BINARY, CONNACK_OK)
+    else:
+        words = hello + words
+    upgraded.send(frame(BINARY, words) + frame(*last))
+    answers = b"" if is_in else CONNACK_OK
+    answers += b"".join(answer(PUBACK, number) for number in range(1, 4))
+    frames = list(iter(upgraded.read_frame, None))
+    assert b"".join(payload for opcode, payload in frames if opcode == BINARY) == answers
+    assert [opcode for opcode, _ in frames].index(CLOSE) == len(frames) - 1
 
 
 def test_messages_that_wait_for_the_disk_count_though_a_close_frame_follows(

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use mqtt::DisconnectReason;
 use presence::{EndReason, SessionRef};
 
-use super::connection::{Connection, Phase, Tick, Transport};
-use super::websocket;
+use super::connection::{Connection, Ending, Phase, Tick, Transport};
+use super::websocket::{self, Closing};
 use super::worker::Worker;
 
 /// Tenths of a second that a connection lingers at most.
@@ -89,16 +89,29 @@ impl Worker {
 
     /// Sends what is left to say, then waits for the peer to close.
     pub(super) fn linger(&mut self, key: usize) {
-        if let Some((connection, mut pending)) = self.pending_of(key) {
-            if let Transport::WebSocket(_) = connection.transport
-                && connection.phase == Phase::Open
-            {
-                websocket::wrap(&mut pending.output, &mut pending.frames);
-                websocket::write_close(&mut pending.frames);
-            }
-            self.put_back(key, pending);
+        let is_framed = |found: &Connection| {
+            matches!(found.transport, Transport::WebSocket(_)) && found.phase == Phase::Open
+        };
+        if self.connections.get(key).is_some_and(is_framed) {
+            self.write_close(key, Closing::Answered);
         }
         self.linger_silently(key);
+    }
+
+    /// Ends a connection whose client has ended the stream, and answered all that it said before.
+    pub(super) fn end_as(&mut self, key: usize, ending: Ending) {
+        self.end(key, ending.reason());
+        if let Ending::Frame(closing) = ending {
+            self.write_close(key, closing);
+        }
+        self.linger_silently(key);
+    }
+
+    fn write_close(&mut self, key: usize, closing: Closing) {
+        if let Some((_, mut pending)) = self.pending_of(key) {
+            websocket::write_close(closing, &mut pending.output, &mut pending.frames);
+            self.put_back(key, pending);
+        }
     }
 
     /// As [`Worker::linger`], where everything has been said.

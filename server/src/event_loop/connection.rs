@@ -10,7 +10,7 @@ use presence::{EndReason, Org, SessionRef};
 
 use super::listener::Door;
 use super::turns::Turn;
-use super::websocket;
+use super::websocket::{self, Closing};
 
 /// One accepted connection.
 pub(super) struct Connection {
@@ -83,6 +83,25 @@ pub(super) struct Online {
     pub(super) session: SessionRef,
 }
 
+/// How a client ends the stream of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// By the goodbye of TLS.
+    Goodbye,
+    /// By what is answered with a closing frame of WebSocket.
+    Frame(Closing),
+}
+
+impl Ending {
+    pub(super) fn reason(self) -> EndReason {
+        match self {
+            // Closing WebSocket without DISCONNECT is losing the connection (MQTT 5 §6).
+            Self::Goodbye | Self::Frame(Closing::Answered) => EndReason::ConnectionLost,
+            Self::Frame(Closing::Broken(..)) => EndReason::ProtocolError,
+        }
+    }
+}
+
 /// What a busy connection needs besides.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -94,7 +113,7 @@ pub(super) struct Pending {
     /// WebSocket: the frame whose payload is being read.
     pub(super) frame: Option<websocket::OpenFrame>,
     /// How the client ends, once what it said before has been handled.
-    pub(super) ending: Option<EndReason>,
+    pub(super) ending: Option<Ending>,
     /// The client identifier that was assigned, until CONNACK tells it.
     pub(super) assigned: Option<Box<str>>,
     /// Whom a load balancer forwards, until CONNACK.

@@ -2,11 +2,10 @@
 //! whatever pieces, it is understood in one way, and little is kept of it.
 
 use bytes::BytesMut;
-use presence::EndReason;
 
 use super::connection::Pending;
 use super::inbound::take_frames;
-use super::websocket::{Fragmentation, UPGRADE_BYTES_MAX, Upgrade, upgrade};
+use super::websocket::{Closing, Fragmentation, UPGRADE_BYTES_MAX, Upgrade, upgrade};
 use crate::proxy::{HEADER_BYTES_MAX, Header, header};
 
 /// The longest head of a frame, and the longest control frame behind one.
@@ -49,7 +48,7 @@ pub fn websocket(bytes: &[u8]) {
 struct Heard {
     payload: Vec<u8>,
     answers: BytesMut,
-    ending: Option<EndReason>,
+    ending: Option<Closing>,
 }
 
 fn read(frames: &[u8], piece: usize) -> Heard {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use presence::EndReason;
 
-use super::connection::{Connection, Pending, Phase, Transport};
+use super::connection::{Connection, Ending, Pending, Phase, Transport};
 use super::secure::Broken;
-use super::websocket::{self, Next, Upgrade};
+use super::websocket::{self, Closing, Next, Upgrade};
 use super::worker::Worker;
 
 /// Reads in a row that one connection may have before the others get their turn.
@@ -151,7 +151,7 @@ impl Worker {
                         Flow::Ended
                     }
                     Flow::Held if received.is_closed => {
-                        self.end_later(key, EndReason::ConnectionLost);
+                        self.end_later(key, Ending::Goodbye);
                         Flow::Held
                     }
                     flow => flow,
@@ -280,8 +280,8 @@ impl Worker {
             return;
         };
         let pending = connection.pending.as_mut();
-        if let Some(reason) = pending.and_then(|pending| pending.ending.take()) {
-            self.end_silently(key, reason);
+        if let Some(ending) = pending.and_then(|pending| pending.ending.take()) {
+            self.end_as(key, ending);
         } else if connection.has_unread {
             self.read(key, true);
         }
@@ -378,39 +378,34 @@ impl Worker {
         let flow = self.receive_stream(key, &payload, |pending| &mut pending.packet);
         match (flow, ending) {
             (Flow::Ended, _) | (_, None) => flow,
-            (Flow::Open, Some(reason)) => {
-                self.end_silently(key, reason);
+            (Flow::Open, Some(closing)) => {
+                self.end_as(key, Ending::Frame(closing));
                 Flow::Ended
             }
-            (Flow::Held, Some(reason)) => {
-                self.end_later(key, reason);
+            (Flow::Held, Some(closing)) => {
+                self.end_later(key, Ending::Frame(closing));
                 flow
             }
         }
     }
 
     /// What the client said before its end comes first, and has to wait.
-    fn end_later(&mut self, key: usize, reason: EndReason) {
+    fn end_later(&mut self, key: usize, ending: Ending) {
         if let Some((_, mut pending)) = self.pending_of(key) {
-            pending.ending = Some(reason);
+            pending.ending = Some(ending);
             self.put_back(key, pending);
         }
     }
-
-    fn end_silently(&mut self, key: usize, reason: EndReason) {
-        self.end(key, reason);
-        self.linger_silently(key);
-    }
 }
 
-/// Appends the payload of all data frames to `payload`, answers control frames, and keeps the bytes
-/// that are no whole header yet. Answers why the connection has to end, if it has to.
+/// Appends the payload of all data frames to `payload`, answers pings, and keeps the bytes that are no
+/// whole header yet. Answers why the connection has to end, if it has to.
 pub(super) fn take_frames(
     mut bytes: &[u8],
     fragmentation: &mut websocket::Fragmentation,
     pending: &mut Pending,
     payload: &mut Vec<u8>,
-) -> Option<EndReason> {
+) -> Option<Closing> {
     loop {
         if let Some(frame) = &mut pending.frame {
             let taken = frame.read(bytes, payload);
@@ -435,11 +430,11 @@ pub(super) fn take_frames(
                 pending.frame = Some(frame);
             }
             Next::Control(length) => bytes = &bytes[length..],
-            // Closing WebSocket without DISCONNECT is losing the connection (MQTT 5 §6).
-            Next::Close => return Some(EndReason::ConnectionLost),
-            Next::Broken(what) => {
-                tracing::debug!(what, "a client broke the WebSocket protocol");
-                return Some(EndReason::ProtocolError);
+            Next::End(closing) => {
+                if let Closing::Broken(_, what) = closing {
+                    tracing::debug!(what, "a client broke the WebSocket protocol");
+                }
+                return Some(closing);
             }
         }
     }

@@ -110,30 +110,39 @@ pub(super) enum Next {
     Data(usize, OpenFrame),
     /// A control frame of this many bytes, to be ignored or answered as written.
     Control(usize),
-    /// The peer closes; the answer is written.
-    Close,
-    /// The peer broke the protocol; the closing frame is written.
-    Broken(&'static str),
+    /// It is the last one.
+    End(Closing),
 }
 
-/// Reads one frame header, or one whole control frame, from the beginning of `input`.
+/// Why the stream ends, and with it what our closing frame says: the last of all (RFC 6455 §5.5.1), so
+/// it is written when what came before has been answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// The peer's closing frame.
+    Answered,
+    /// The peer broke the protocol in this way.
+    Broken(CloseCode, &'static str),
+}
+
+/// Reads one frame header, or one whole control frame, from the beginning of `input`. A ping is answered
+/// in `reply`.
 pub(super) fn next(input: &[u8], state: &mut Fragmentation, reply: &mut BytesMut) -> Next {
     let mut cursor = Cursor::new(input);
     let (header, length) = match FrameHeader::parse(&mut cursor) {
         Ok(Some(parsed)) => parsed,
         Ok(None) => return Next::Incomplete,
-        Err(_) => return broken("frame header", CloseCode::Protocol, reply),
+        Err(_) => return broken("frame header"),
     };
     let start = usize::try_from(cursor.position()).expect("a header is short");
     let Some(mask) = header.mask else {
-        return broken("unmasked frame", CloseCode::Protocol, reply);
+        return broken("unmasked frame");
     };
     // RFC 6455 §5.2: the most significant bit is 0.
     if length > u64::MAX >> 1 {
-        return broken("frame length", CloseCode::Protocol, reply);
+        return broken("frame length");
     }
     if header.rsv1 || header.rsv2 || header.rsv3 {
-        return broken("reserved bits", CloseCode::Protocol, reply);
+        return broken("reserved bits");
     }
     match header.opcode {
         OpCode::Data(data) => match begin(data, &header, state) {
@@ -145,10 +154,10 @@ pub(super) fn next(input: &[u8], state: &mut Fragmentation, reply: &mut BytesMut
                     phase: 0,
                 },
             ),
-            Err((what, code)) => broken(what, code, reply),
+            Err((what, code)) => Next::End(Closing::Broken(code, what)),
         },
         OpCode::Control(_) if length > CONTROL_BYTES_MAX || !header.is_final => {
-            broken("control frame", CloseCode::Protocol, reply)
+            broken("control frame")
         }
         OpCode::Control(control) => {
             let length = usize::try_from(length).expect("at most 125");
@@ -191,26 +200,26 @@ fn control_frame(
             Next::Control(length)
         }
         Control::Pong => Next::Control(length),
-        Control::Close => {
-            write_close(reply);
-            Next::Close
-        }
-        Control::Reserved(_) => broken("opcode", CloseCode::Protocol, reply),
+        Control::Close => Next::End(Closing::Answered),
+        Control::Reserved(_) => broken("opcode"),
     }
 }
 
-/// Appends a closing frame: with it, or with the answer to the peer's, the last thing is said.
-pub(super) fn write_close(reply: &mut BytesMut) {
-    write_frame(Frame::close(None), reply);
+/// Appends a closing frame, behind the packets in `output`: with it the last thing is said.
+pub(super) fn write_close(closing: Closing, output: &mut BytesMut, frames: &mut BytesMut) {
+    wrap(output, frames);
+    let close = match closing {
+        Closing::Answered => None,
+        Closing::Broken(code, what) => Some(tungstenite::protocol::CloseFrame {
+            code,
+            reason: what.into(),
+        }),
+    };
+    write_frame(Frame::close(close), frames);
 }
 
-fn broken(what: &'static str, code: CloseCode, reply: &mut BytesMut) -> Next {
-    let close = tungstenite::protocol::CloseFrame {
-        code,
-        reason: what.into(),
-    };
-    write_frame(Frame::close(Some(close)), reply);
-    Next::Broken(what)
+fn broken(what: &'static str) -> Next {
+    Next::End(Closing::Broken(CloseCode::Protocol, what))
 }
 
 fn write_frame(frame: Frame, reply: &mut BytesMut) {

@@ -2,9 +2,12 @@
 
 use bytes::{BufMut, BytesMut};
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::{Fragmentation, Next, OpenFrame, UPGRADE_BYTES_MAX, Upgrade, next, upgrade, wrap};
+use super::{
+    Closing, Fragmentation, Next, OpenFrame, UPGRADE_BYTES_MAX, Upgrade, next, upgrade, wrap,
+    write_close,
+};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -38,7 +41,7 @@ struct Reader {
     held: Vec<u8>,
     payload: Vec<u8>,
     reply: BytesMut,
-    ended: Option<&'static str>,
+    ended: Option<Closing>,
 }
 
 impl Reader {
@@ -63,8 +66,7 @@ impl Reader {
                     self.open = Some(open).filter(|open| !open.is_done());
                 }
                 Next::Control(length) => drop(bytes.drain(..length)),
-                Next::Close => self.ended = Some("close"),
-                Next::Broken(what) => self.ended = Some(what),
+                Next::End(closing) => self.ended = Some(closing),
             }
         }
     }
@@ -133,8 +135,12 @@ fn what_breaks_the_protocol_ends_the_stream_and_says_so() {
         (endless, "frame length"),
     ] {
         let reader = read(&bytes);
-        assert_eq!(reader.ended, Some(what));
-        assert_eq!(reader.reply[0], 0x88, "a closing frame tells why");
+        let code = match what {
+            "text frame" => CloseCode::Unsupported,
+            _ => CloseCode::Protocol,
+        };
+        assert_eq!(reader.ended, Some(Closing::Broken(code, what)));
+        assert!(reader.reply.is_empty(), "the closing frame comes last");
     }
 }
 
@@ -145,8 +151,16 @@ fn a_closing_frame_is_answered_by_one() {
         true,
         &1000u16.to_be_bytes(),
     ));
-    assert_eq!(reader.ended, Some("close"));
-    assert_eq!(&reader.reply[..], [0x88, 0]);
+    assert_eq!(reader.ended, Some(Closing::Answered));
+    assert!(reader.reply.is_empty(), "not before what came before it");
+    let mut output = BytesMut::from(&b"PUBACK"[..]);
+    let mut frames = BytesMut::new();
+    write_close(Closing::Answered, &mut output, &mut frames);
+    assert_eq!(&frames[..], b"\x82\x06PUBACK\x88\0");
+    let broken = Closing::Broken(CloseCode::Protocol, "opcode");
+    frames.clear();
+    write_close(broken, &mut output, &mut frames);
+    assert_eq!(&frames[..], b"\x88\x08\x03\xeaopcode");
 }
 
 #[test]
