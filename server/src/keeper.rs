@@ -19,6 +19,8 @@
 //! 4. However the connection ends: `Detach`; also when `Attached` comes and the connection is gone.
 //! 5. `Will` asks any loop to publish a will as if a client had, and to tell the keeper by a
 //!    `Publish` with its id, even if nobody gets it.
+//! 6. `Reach` asks to hear when all that was asked before has been decided: a new subscription may be
+//!    answered from `Kept` then.
 //!
 //! Requests that make something are limited in number and bytes, at the limit [`Busy`]; those that
 //! end something always pass, since each follows from one that was let in. If the log cannot be

@@ -9,6 +9,7 @@ import functools
 import itertools
 import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -212,6 +213,20 @@ def test_a_flood_of_wills_with_and_without_delay_is_told_whole(server, guests, b
         told.add(topic)
         at = 2 + answer.body[1]
         watcher.send(packet(PUBACK, answer.body[at : at + 2]))
+    bystander()
+
+
+def test_all_who_knocked_at_the_same_moment_are_let_in(server, guests, bystander):
+    """More than are accepted in a turn, and no later one who would wake the server again."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        crowd = [guests.raw() for _ in range(500)]
+        for number, client in enumerate(crowd):
+            client.send(connect(f"knocker-{number}", *login("alice")))
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    for client in crowd:
+        assert client.expect(CONNACK).body == b"\0\0"
     bystander()
 
 

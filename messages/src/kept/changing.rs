@@ -30,8 +30,8 @@ impl Changing {
         self.add();
         Change {
             changing: self,
-            // Whoever waits at the gate waits for those who are inside.
-            _gate: self.gate.read_recursive(),
+            // Fair: who waits at the gate waits for those who are inside, not for those who come.
+            _gate: self.gate.read(),
         }
     }
 
