@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, DEFAULT_FILE};
 
 /// Largest configuration file in bytes; well above thousands of organisations.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -46,7 +46,7 @@ fn describe(error: &toml::de::Error, text: &str, name: &str) -> String {
     };
     let before = text.get(..span.start).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    match key_on_line(text, line) {
+    match key_on_line(text, line, &message) {
         Some(key) => format!("{name}, line {line}, `{key}`: {message}."),
         None => format!("{name}, line {line}: {message}."),
     }
@@ -66,13 +66,33 @@ pub(super) fn without_value(message: &str) -> String {
     format!("{kind}, expected {expected}")
 }
 
-/// The dotted key set on a line, by the nearest table header above it.
-fn key_on_line(text: &str, line: usize) -> Option<String> {
+/// The dotted key set on a line, by the nearest table header above it. None if that may be something
+/// else: where quotes are missing, or inside a text of several lines, a secret can stand before a `=`.
+fn key_on_line(text: &str, line: usize, message: &str) -> Option<String> {
     let mut lines = text.lines().take(line).collect::<Vec<_>>();
     let key = lines.pop()?.split_once('=')?.0.trim();
+    if !is_bare(key) || !(is_documented(key) || message.contains(&format!("`{key}`"))) {
+        return None;
+    }
     let header = lines.iter().rev().find_map(|line| {
         let inner = line.trim().strip_prefix('[')?.trim_start_matches('[');
-        Some(inner.split(']').next()?.trim())
+        let header = inner.split(']').next()?.trim();
+        header.split('.').all(is_bare).then_some(header)
     });
     Some(header.map_or_else(|| key.to_owned(), |header| format!("{header}.{key}")))
+}
+
+/// Whether a text may be a key without quotes.
+fn is_bare(text: &str) -> bool {
+    let is_of_key = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !text.is_empty() && text.bytes().all(is_of_key)
+}
+
+/// Whether the default file sets a key of this name, or shows how to.
+fn is_documented(key: &str) -> bool {
+    let setting = format!("{key} =");
+    DEFAULT_FILE.match_indices(&setting).any(|(at, _)| {
+        let before = DEFAULT_FILE[..at].chars().next_back();
+        before.is_none_or(|before| !before.is_alphanumeric() && before != '_')
+    })
 }

@@ -241,6 +241,26 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
+fn what_stands_where_a_key_should_is_not_repeated() {
+    let texts = [
+        "[[org]]\nsecret_keys = [\n\"hunter2=b,\n]",
+        "[[org]]\n[[org.user]]\npassword \"hunter2=secret\"",
+        "[[org]]\n[[org.webhook]]\nsecret = [\n\"a\",\n\"hunter2==\" 5 ]",
+        "[[org]]\n[[org.jwt]]\nsecret = \"\"\"\nhunter2=\\q\"\"\"",
+        "[[org]]\nsecret_keys = [\n[\"hunter2\"],\nid = 5\n]",
+    ];
+    for text in texts {
+        let refused = load(text).unwrap_err().to_string();
+        assert!(!refused.contains("hunter2"), "{refused}");
+        assert!(refused.contains("t.toml, line "), "{refused}");
+    }
+    check_refused(
+        load("[[org]]\n[[org.jwt]]\njwks_file = 5"),
+        &["line 3, `org.jwt.jwks_file`"],
+    );
+}
+
+#[test]
 fn an_unknown_variable_is_named() {
     for name in [
         "WHOSTHERE_SPEED",
