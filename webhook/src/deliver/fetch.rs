@@ -51,6 +51,12 @@ impl Client {
 }
 
 impl Document {
+    /// Where it is: host and port, without what follows them.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.target.authority.to_str().unwrap_or_default()
+    }
+
     /// Fetches it, within the deadline and the limit of bytes. Must run on tokio.
     ///
     /// # Errors

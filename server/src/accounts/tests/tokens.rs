@@ -316,6 +316,53 @@ fn es256_and_eddsa_verify_with_a_jwk_set() {
 }
 
 #[test]
+fn keys_that_make_no_sense_do_not_spoil_their_set() {
+    let right = json!({"kty": "RSA", "kid": "rsa-1", "e": "AQAB", "n": RSA_MODULUS});
+    for wrong in [
+        json!(5),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!({"kty": "RSA"}),
+        json!({"kty": "RSA", "kid": 7, "e": "AQAB", "n": RSA_MODULUS}),
+        json!({"kty": "RSA", "kid": "x", "use": 1, "e": "AQAB", "n": RSA_MODULUS}),
+        json!({"kty": "RSA", "kid": "x", "e": "AQAB", "n": "!!"}),
+        json!({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}),
+        json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": 5}),
+        json!({"kty": "OKP", "crv": "X25519", "x": "AA"}),
+        json!({"kty": "AKP", "alg": "ML-DSA-65", "pub": "AA"}),
+    ] {
+        let file = Scratch::new("senseless");
+        let set = file.issuer(&json!({"keys": [wrong, right]}));
+        let accounts = set.unwrap_or_else(|error| panic!("{wrong}: {error}"));
+        assert_eq!(judge(&accounts, None, RSA_TOKEN).unwrap().0, "alice");
+    }
+}
+
+#[test]
+fn a_key_for_something_else_than_verifying_is_passed_over() {
+    let file = Scratch::new("purpose");
+    let key = |purpose: Value| {
+        let mut key = json!({"kty": "RSA", "kid": "rsa-1", "e": "AQAB", "n": RSA_MODULUS});
+        key.as_object_mut()
+            .unwrap()
+            .extend(purpose.as_object().unwrap().clone());
+        json!({"keys": [key]})
+    };
+    for purpose in [
+        json!({"use": "enc"}),
+        json!({"key_ops": ["encrypt", "wrapKey"]}),
+    ] {
+        let Err(error) = file.issuer(&key(purpose)) else {
+            panic!("a key for encryption was taken");
+        };
+        assert!(error.to_string().contains("no key for RS256"), "{error}");
+    }
+    file.issuer(&key(json!({"use": "sig", "key_ops": ["verify"]})))
+        .unwrap();
+}
+
+#[test]
 fn a_token_of_an_unknown_key_waits_for_the_next_fetch() {
     let file = Scratch::new("unknown");
     let key = json!({"kty": "RSA", "kid": "other", "e": "AQAB", "n": RSA_MODULUS});

@@ -2,9 +2,11 @@
 //!
 //! Each key knows the one algorithm that it may be used with, whatever a token says.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use rustls_pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
+use serde::Deserialize;
+use serde_json::Value;
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 /// Keys of one set that are kept. The keys of a token that names none are all tried, so this
@@ -29,6 +31,12 @@ pub(super) struct Key {
     id: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) decoding: DecodingKey,
+}
+
+/// A JWK set whose keys have not been looked at.
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
 }
 
 /// The keys of one issuer.
@@ -76,16 +84,18 @@ impl KeySet {
         }]))
     }
 
-    /// A JWK set. Keys that cannot verify any of our algorithms are passed over: a set may hold
-    /// others as well.
+    /// A JWK set. Keys that cannot verify any of our algorithms are passed over, and so are those
+    /// that make no sense (RFC 7517 §5): a set may hold others as well.
     ///
     /// # Errors
     ///
     /// When it is no JWK set, or has no key that can be used.
     pub(super) fn from_jwks(text: &[u8]) -> Result<Self, String> {
-        let set: JwkSet = serde_json::from_slice(text)
+        let set: Set = serde_json::from_slice(text)
             .map_err(|_| "is not a JWK set ({\"keys\": […]})".to_owned())?;
-        let keys: Vec<_> = set.keys.iter().filter_map(key_of).take(KEYS_MAX).collect();
+        let jwks = set.keys.into_iter();
+        let jwks = jwks.filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok());
+        let keys: Vec<_> = jwks.filter_map(|jwk| key_of(&jwk)).take(KEYS_MAX).collect();
         if keys.is_empty() {
             return Err("has no key for RS256, ES256 or EdDSA".to_owned());
         }
@@ -135,13 +145,11 @@ fn key_of(jwk: &Jwk) -> Option<Key> {
     if stated.is_some_and(|stated| stated.ok() != Some(algorithm)) {
         return None;
     }
-    let is_for_signatures = |usage: &PublicKeyUse| *usage == PublicKeyUse::Signature;
-    if !jwk
-        .common
-        .public_key_use
-        .as_ref()
-        .is_none_or(is_for_signatures)
-    {
+    let usage = jwk.common.public_key_use.as_ref();
+    let operations = jwk.common.key_operations.as_ref();
+    let is_for_verifying = usage.is_none_or(|usage| *usage == PublicKeyUse::Signature)
+        && operations.is_none_or(|all| all.contains(&KeyOperations::Verify));
+    if !is_for_verifying {
         return None;
     }
     Some(Key {

@@ -24,6 +24,16 @@ pub(super) enum Place {
     File(PathBuf),
 }
 
+/// For the log: without what may be secret in a URL.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(document) => f.write_str(document.host()),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// Keys that are fetched.
 pub(crate) struct KeySource {
     place: Place,
@@ -160,7 +170,8 @@ impl KeySource {
             Err(why) => {
                 metrics.key_fetch_failures.inc();
                 let is_empty = state.keys.is_none();
-                tracing::warn!(why, is_empty, "cannot fetch the keys that verify tokens");
+                let place = &self.place;
+                tracing::warn!(%place, why, is_empty, "cannot fetch the keys that verify tokens");
                 false
             }
         }
