@@ -21,6 +21,9 @@ const WAYS: usize = 4;
 /// Below this nothing is left of a wrong guess.
 const TRACE: f64 = 0.01;
 
+/// Threads that ask at the same time may have read the clock so far apart.
+const CLOCKS_APART_SECS: u64 = 5;
+
 /// The limits of guessing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuessLimits {
@@ -165,8 +168,12 @@ impl Guesses {
         };
     }
 
-    /// What is left of a level.
+    /// What is left of a level. Nothing if it was raised in the future: the clock was set back, and
+    /// whoever was slowed would be until it has caught up.
     fn sunk(&self, slot: &Slot, most: u32, now_secs: u64) -> f64 {
+        if slot.raised_at_secs > now_secs.saturating_add(CLOCKS_APART_SECS) {
+            return 0.0;
+        }
         let secs = now_secs.saturating_sub(slot.raised_at_secs) as f64;
         let sunk = secs * f64::from(most) / f64::from(self.limits.window_secs);
         (slot.level - sunk).max(0.0)
@@ -276,6 +283,22 @@ mod tests {
         assert_eq!(guesses.key_pause_secs(here, 0), Some(10));
         assert_eq!(guesses.key_pause_secs(here, 11), None);
         assert!(!guesses.is_slowed(Some(here), "alice", 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_slows_nobody_for_longer() {
+        let guesses = Guesses::new(LIMITS);
+        let here = address("192.0.2.1");
+        for _ in 0..20 {
+            guesses.count(here, "alice", 10_000);
+        }
+        assert!(guesses.is_slowed(here, "alice", 9_999));
+        assert!(!guesses.is_slowed(here, "alice", 5_000));
+        for _ in 0..20 {
+            guesses.count(here, "alice", 5_000);
+        }
+        assert!(guesses.is_slowed(here, "alice", 5_001));
+        assert!(!guesses.is_slowed(here, "alice", 5_101));
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::config::{Config, OrgQuotaConfig};
 
 const US_PER_SEC: u64 = 1_000_000;
 
+/// A rate runs ahead of the clock by a second at most, and the event loops' clocks are apart by less
+/// than another.
+const AHEAD_US_MAX: u64 = 2 * US_PER_SEC;
+
 /// What an organisation may have, as configured for it or for all. 0 is no limit where it says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrgLimits {
@@ -166,11 +170,19 @@ impl Rate {
             return true;
         }
         let now_us = now_ms.saturating_mul(1000);
+        let latest_us = now_us.saturating_add(AHEAD_US_MAX);
         let step_us = (US_PER_SEC / u64::from(self.per_sec)).max(1);
         let taken = self
             .even_us
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |even_us| {
-                let next_us = even_us.max(now_us).saturating_add(step_us);
+                // Further ahead than it can be: the clock was set back.
+                let is_stale = even_us > latest_us;
+                let from_us = if is_stale {
+                    now_us
+                } else {
+                    even_us.max(now_us)
+                };
+                let next_us = from_us.saturating_add(step_us);
                 (next_us <= now_us.saturating_add(US_PER_SEC)).then_some(next_us)
             });
         taken.is_ok()
@@ -202,6 +214,25 @@ mod tests {
         assert_eq!(at(100), 1);
         assert_eq!(at(600), 5);
         assert_eq!(at(10_000), 10, "what was not used is not saved up");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_nobody() {
+        let meter = meter(0, 0, 10);
+        assert!((0..10).all(|_| meter.publish(NOW_MS)));
+        let an_hour_ago = NOW_MS - 3_600_000;
+        let let_through = (0..100).filter(|_| meter.publish(an_hour_ago)).count();
+        assert_eq!(let_through, 10);
+        assert!(!meter.publish(an_hour_ago + 99));
+        assert!(meter.publish(an_hour_ago + 100));
+    }
+
+    #[test]
+    fn loops_whose_clocks_differ_a_little_share_a_rate() {
+        let meter = meter(0, 0, 10);
+        assert!((0..10).all(|_| meter.publish(NOW_MS)));
+        let let_through = (0..100).filter(|_| meter.publish(NOW_MS - 500)).count();
+        assert_eq!(let_through, 0);
     }
 
     #[test]
