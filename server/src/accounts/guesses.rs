@@ -2,8 +2,8 @@
 //!
 //! Each wrong guess raises a level, which sinks steadily: from its limit to nothing in the window.
 //! An address at its limit is answered nothing but "later". A user at its limit is open only to
-//! addresses that have not guessed wrong lately: so guessing from many addresses is slow too, and
-//! the user, who comes from one of her own, is not locked out by strangers.
+//! addresses that have not guessed wrong within the window: so guessing from many addresses is slow
+//! too, and the user, who comes from one of her own, is not locked out by strangers.
 //!
 //! IPv6 addresses count by their /64, which is what one subscriber has. Names and addresses are
 //! kept as keyed hashes; where the table is full, the lowest level makes room.
@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
+
+use super::OrgIndex;
 
 /// Slots that a key may be in.
 const WAYS: usize = 4;
@@ -63,8 +65,22 @@ enum Subject<'a> {
     Address(IpAddr),
     /// An address that sends API keys.
     KeyAddress(IpAddr),
-    /// A user, as the login names it.
-    User(&'a str),
+    User(&'a Guessed<'a>),
+}
+
+/// The user whom a login names, if there is such an organisation and such a user or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Guessed<'a> {
+    pub(super) org: Option<OrgIndex>,
+    /// Empty where a token is to say who it is: that is nobody whose password could be guessed.
+    pub(super) username: &'a str,
+}
+
+/// What is remembered of a subject.
+struct Memory {
+    level: f64,
+    /// Whether it was raised within the window.
+    is_recent: bool,
 }
 
 impl Guesses {
@@ -84,8 +100,13 @@ impl Guesses {
         !self.has_any.load(Ordering::Relaxed)
     }
 
-    /// Whether a login is to be turned away unseen. `login` is the user as the client wrote it.
-    pub fn is_slowed(&self, address: Option<IpAddr>, login: &str, now_secs: u64) -> bool {
+    /// Whether a login is to be turned away unseen.
+    pub(super) fn is_slowed(
+        &self,
+        address: Option<IpAddr>,
+        user: &Guessed<'_>,
+        now_secs: u64,
+    ) -> bool {
         let Some(address) = address.map(network_of) else {
             return false;
         };
@@ -94,11 +115,11 @@ impl Guesses {
             user_max,
             ..
         } = self.limits;
-        let of_address = self.level(&Subject::Address(address), address_max, now_secs);
-        let is_slowed = is_full(of_address, address_max)
-            || of_address > TRACE && {
-                let of_user = self.level(&Subject::User(login), user_max, now_secs);
-                is_full(of_user, user_max)
+        let of_address = self.memory(&Subject::Address(address), address_max, now_secs);
+        let is_slowed = is_full(of_address.level, address_max)
+            || of_address.is_recent && !user.username.is_empty() && {
+                let of_user = self.memory(&Subject::User(user), user_max, now_secs);
+                is_full(of_user.level, user_max)
             };
         if is_slowed {
             self.slowed.inc();
@@ -107,19 +128,27 @@ impl Guesses {
     }
 
     /// A login was wrong.
-    pub fn count(&self, address: Option<IpAddr>, login: &str, now_secs: u64) {
+    pub(super) fn count(&self, address: Option<IpAddr>, user: &Guessed<'_>, now_secs: u64) {
+        let GuessLimits {
+            address_max,
+            user_max,
+            ..
+        } = self.limits;
         if let Some(address) = address.map(network_of) {
-            let most = self.limits.address_max;
+            // The limit of users asks who has guessed, even if addresses have none.
+            let most = address_max.max(u32::from(user_max > 0));
             self.raise(&Subject::Address(address), most, now_secs);
         }
-        let most = self.limits.user_max;
-        self.raise(&Subject::User(login), most, now_secs);
+        if !user.username.is_empty() {
+            self.raise(&Subject::User(user), user_max, now_secs);
+        }
     }
 
     /// How many seconds an address has to wait with its next API key; none if it need not.
     pub fn key_pause_secs(&self, address: IpAddr, now_secs: u64) -> Option<u64> {
         let most = self.limits.address_max;
-        let level = self.level(&Subject::KeyAddress(network_of(address)), most, now_secs);
+        let subject = Subject::KeyAddress(network_of(address));
+        let level = self.memory(&subject, most, now_secs).level;
         is_full(level, most).then(|| {
             self.slowed.inc();
             // Until the level is one below the limit.
@@ -134,11 +163,15 @@ impl Guesses {
         self.raise(&Subject::KeyAddress(network_of(address)), most, now_secs);
     }
 
-    fn level(&self, subject: &Subject<'_>, most: u32, now_secs: u64) -> f64 {
+    fn memory(&self, subject: &Subject<'_>, most: u32, now_secs: u64) -> Memory {
         let (set, tag) = self.place(subject);
         let slots = self.lock();
         let slot = slots[set..set + WAYS].iter().find(|slot| slot.tag == tag);
-        slot.map_or(0.0, |slot| self.sunk(slot, most, now_secs))
+        let age_secs = slot.map(|slot| now_secs.saturating_sub(slot.raised_at_secs));
+        Memory {
+            level: slot.map_or(0.0, |slot| self.sunk(slot, most, now_secs)),
+            is_recent: age_secs.is_some_and(|secs| secs < self.limits.window_secs.into()),
+        }
     }
 
     fn raise(&self, subject: &Subject<'_>, most: u32, now_secs: u64) {
@@ -218,6 +251,13 @@ mod tests {
         entries_max: 1024,
     };
 
+    fn named(login: &str) -> Guessed<'_> {
+        Guessed {
+            org: Some(OrgIndex(0)),
+            username: login,
+        }
+    }
+
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }
@@ -227,16 +267,16 @@ mod tests {
         let guesses = Guesses::new(LIMITS);
         let here = address("192.0.2.1");
         for user in 0..10 {
-            assert!(!guesses.is_slowed(here, &user.to_string(), 0));
-            guesses.count(here, &user.to_string(), 0);
+            assert!(!guesses.is_slowed(here, &named(&user.to_string()), 0));
+            guesses.count(here, &named(&user.to_string()), 0);
         }
-        assert!(guesses.is_slowed(here, "alice", 0));
-        assert!(guesses.is_slowed(here, "alice", 9));
+        assert!(guesses.is_slowed(here, &named("alice"), 0));
+        assert!(guesses.is_slowed(here, &named("alice"), 9));
         assert!(
-            !guesses.is_slowed(here, "alice", 11),
+            !guesses.is_slowed(here, &named("alice"), 11),
             "one guess each ten seconds"
         );
-        assert!(!guesses.is_slowed(address("192.0.2.2"), "alice", 0));
+        assert!(!guesses.is_slowed(address("192.0.2.2"), &named("alice"), 0));
         assert_eq!(guesses.slowed.get(), 2);
     }
 
@@ -245,31 +285,81 @@ mod tests {
         let guesses = Guesses::new(LIMITS);
         for host in 0..100 {
             let there = address(&format!("198.51.100.{host}"));
-            guesses.count(there, "alice@a", 0);
-            assert_eq!(guesses.is_slowed(there, "alice@a", 0), host >= 4, "{host}");
-            assert!(!guesses.is_slowed(there, "bob@a", 0));
+            guesses.count(there, &named("alice@a"), 0);
+            assert_eq!(
+                guesses.is_slowed(there, &named("alice@a"), 0),
+                host >= 4,
+                "{host}"
+            );
+            assert!(!guesses.is_slowed(there, &named("bob@a"), 0));
         }
-        assert!(!guesses.is_slowed(address("192.0.2.1"), "alice@a", 0));
-        guesses.count(address("192.0.2.1"), "alice@a", 0);
+        assert!(!guesses.is_slowed(address("192.0.2.1"), &named("alice@a"), 0));
+        guesses.count(address("192.0.2.1"), &named("alice@a"), 0);
         assert!(
-            guesses.is_slowed(address("192.0.2.1"), "alice@a", 0),
+            guesses.is_slowed(address("192.0.2.1"), &named("alice@a"), 0),
             "she has mistyped"
         );
-        assert!(!guesses.is_slowed(address("192.0.2.1"), "alice@a", 41));
+        assert!(!guesses.is_slowed(address("192.0.2.1"), &named("alice@a"), 41));
+    }
+
+    #[test]
+    fn who_guesses_patiently_from_one_address_meets_the_user_s_limit_too() {
+        let guesses = Guesses::new(LIMITS);
+        let there = address("198.51.100.1");
+        // Slowly enough for the address: one each ten seconds is forgiven.
+        let tried = (0..100).filter(|turn| {
+            let now_secs = turn * 11;
+            let is_slowed = guesses.is_slowed(there, &named("alice"), now_secs);
+            if !is_slowed {
+                guesses.count(there, &named("alice"), now_secs);
+            }
+            !is_slowed
+        });
+        // Five at once, then five in each window of 100 seconds.
+        assert!(tried.count() <= 5 + 5 * 11);
+    }
+
+    #[test]
+    fn a_user_s_limit_holds_where_addresses_have_none() {
+        let guesses = Guesses::new(GuessLimits {
+            address_max: 0,
+            ..LIMITS
+        });
+        let balancer = address("10.0.0.1");
+        for turn in 0..10 {
+            let is_slowed = guesses.is_slowed(balancer, &named("alice"), 0);
+            assert_eq!(is_slowed, turn >= 5, "{turn}");
+            guesses.count(balancer, &named("alice"), 0);
+        }
+        assert!(!guesses.is_slowed(balancer, &named("bob"), 0));
+    }
+
+    #[test]
+    fn those_whom_their_token_names_are_not_one_user() {
+        let guesses = Guesses::new(LIMITS);
+        for host in 0..100 {
+            let there = address(&format!("198.51.100.{host}"));
+            guesses.count(there, &named(""), 0);
+            assert!(!guesses.is_slowed(there, &named(""), 0), "{host}");
+        }
     }
 
     #[test]
     fn a_subscriber_s_ipv6_addresses_are_one() {
         let guesses = Guesses::new(LIMITS);
         for host in 0..10 {
-            guesses.count(address(&format!("2001:db8:0:1::{host:x}")), "alice", 0);
+            guesses.count(
+                address(&format!("2001:db8:0:1::{host:x}")),
+                &named("alice"),
+                0,
+            );
         }
-        assert!(guesses.is_slowed(address("2001:db8:0:1:ffff::1"), "bob", 0));
-        assert!(!guesses.is_slowed(address("2001:db8:0:2::1"), "bob", 0));
+        assert!(guesses.is_slowed(address("2001:db8:0:1:ffff::1"), &named("bob"), 0));
+        assert!(!guesses.is_slowed(address("2001:db8:0:2::1"), &named("bob"), 0));
         for _ in 0..10 {
-            guesses.count(address("::ffff:192.0.2.7"), "alice", 0);
+            guesses.count(address("::ffff:192.0.2.7"), &named("alice"), 0);
         }
-        assert!(guesses.is_slowed(address("192.0.2.7"), "bob", 0));
+        assert!(guesses.is_slowed(address("192.0.2.7"), &named("bob"), 0));
     }
 
     #[test]
@@ -282,7 +372,7 @@ mod tests {
         }
         assert_eq!(guesses.key_pause_secs(here, 0), Some(10));
         assert_eq!(guesses.key_pause_secs(here, 11), None);
-        assert!(!guesses.is_slowed(Some(here), "alice", 0));
+        assert!(!guesses.is_slowed(Some(here), &named("alice"), 0));
     }
 
     #[test]
@@ -290,15 +380,15 @@ mod tests {
         let guesses = Guesses::new(LIMITS);
         let here = address("192.0.2.1");
         for _ in 0..20 {
-            guesses.count(here, "alice", 10_000);
+            guesses.count(here, &named("alice"), 10_000);
         }
-        assert!(guesses.is_slowed(here, "alice", 9_999));
-        assert!(!guesses.is_slowed(here, "alice", 5_000));
+        assert!(guesses.is_slowed(here, &named("alice"), 9_999));
+        assert!(!guesses.is_slowed(here, &named("alice"), 5_000));
         for _ in 0..20 {
-            guesses.count(here, "alice", 5_000);
+            guesses.count(here, &named("alice"), 5_000);
         }
-        assert!(guesses.is_slowed(here, "alice", 5_001));
-        assert!(!guesses.is_slowed(here, "alice", 5_101));
+        assert!(guesses.is_slowed(here, &named("alice"), 5_001));
+        assert!(!guesses.is_slowed(here, &named("alice"), 5_101));
     }
 
     #[test]
@@ -310,7 +400,7 @@ mod tests {
         let guesses = Guesses::new(small);
         for host in 0..10_000_u32 {
             let there = IpAddr::from(host.to_be_bytes());
-            guesses.count(Some(there), &host.to_string(), 0);
+            guesses.count(Some(there), &named(&host.to_string()), 0);
         }
         assert_eq!(guesses.lock().len(), 8);
     }
@@ -323,10 +413,10 @@ mod tests {
             ..LIMITS
         });
         for _ in 0..100 {
-            guesses.count(address("192.0.2.1"), "alice", 0);
+            guesses.count(address("192.0.2.1"), &named("alice"), 0);
             guesses.count_key(address("192.0.2.1").unwrap(), 0);
         }
-        assert!(!guesses.is_slowed(address("192.0.2.1"), "alice", 0));
+        assert!(!guesses.is_slowed(address("192.0.2.1"), &named("alice"), 0));
         assert_eq!(
             guesses.key_pause_secs(address("192.0.2.1").unwrap(), 0),
             None

@@ -5,10 +5,12 @@
 //! read the same and cost the same.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::guesses::Guessed;
 use super::tokens::{self, KeySource, TokenFacts, Verdict};
 use super::{Accounts, Digest, OrgIndex, Password, StoredHash};
 
@@ -88,6 +90,9 @@ pub enum LoginRefused {
     NoUserName,
     /// No key of the organisation has signed the token, or it is another user's.
     WrongToken,
+    /// The token names a key that no issuer of the organisation has: no guess, since nothing that
+    /// is secret here was tried.
+    UnknownTokenKey,
     /// The token is signed, but its time is over or has not come.
     TokenOutOfTime,
     /// The token is signed, but a claim is missing or not what is asked for.
@@ -103,6 +108,11 @@ impl LoginRefused {
             self,
             Self::UnknownUserOrPassword | Self::UnknownOrganisation | Self::WrongToken
         )
+    }
+
+    /// Whether the token was right, but for what it says: then no other key makes it better.
+    fn is_about_signed_token(self) -> bool {
+        matches!(self, Self::TokenOutOfTime | Self::TokenClaims)
     }
 
     /// Whether the login could never be right, so that "bad user name" says more than "not
@@ -126,6 +136,7 @@ impl fmt::Display for LoginRefused {
             Self::NotTheCertificates => "the user name is not the certificate's",
             Self::NoUserName => "a user name is required",
             Self::WrongToken => "the token is not valid for this user",
+            Self::UnknownTokenKey => "the token is signed by a key that is not known",
             Self::TokenOutOfTime => "the token has expired or is not valid yet",
             Self::TokenClaims => "the token lacks a claim or has a wrong one",
             Self::NoKeys => "tokens cannot be verified now",
@@ -136,6 +147,32 @@ impl fmt::Display for LoginRefused {
 impl std::error::Error for LoginRefused {}
 
 impl Accounts {
+    /// Whether a login from this address is to be turned away unseen, since too many were wrong.
+    /// `login` is the user name of CONNECT.
+    pub fn is_slowed(&self, address: Option<IpAddr>, login: &str, now_secs: u64) -> bool {
+        let user = self.guessed(login);
+        self.guesses.is_slowed(address, &user, now_secs)
+    }
+
+    /// Counts a login that was wrong.
+    pub fn count_guess(&self, address: Option<IpAddr>, login: &str, now_secs: u64) {
+        let user = self.guessed(login);
+        self.guesses.count(address, &user, now_secs);
+    }
+
+    /// The user whom a login is about, however it is written.
+    fn guessed<'n>(&self, login: &'n str) -> Guessed<'n> {
+        let claim = self.split(login);
+        let of = |Claim { username, org }| Guessed { org, username };
+        claim.map_or(
+            Guessed {
+                org: None,
+                username: login,
+            },
+            of,
+        )
+    }
+
     /// Decides on a CONNECT, in microseconds. `client_id` is the name of a client that gives none,
     /// where the default organisation is open to all; pass the assigned one when the client sent
     /// none. `now_secs` is Unix time.
@@ -241,6 +278,10 @@ impl Accounts {
                     return Some(self.admit_by_token(org, claim.username, user, facts));
                 }
                 Verdict::Wrong => {}
+                Verdict::UnknownKey if refused == LoginRefused::WrongToken => {
+                    refused = LoginRefused::UnknownTokenKey;
+                }
+                Verdict::UnknownKey => {}
                 Verdict::OutOfTime => refused = LoginRefused::TokenOutOfTime,
                 Verdict::Claims => refused = LoginRefused::TokenClaims,
                 Verdict::NoKeys => refused = LoginRefused::NoKeys,
@@ -248,7 +289,7 @@ impl Accounts {
             }
         }
         Some(match waits {
-            Some((source, fetches)) if refused == LoginRefused::WrongToken => {
+            Some((source, fetches)) if !refused.is_about_signed_token() => {
                 Decision::Check(Check(Open::Token {
                     org,
                     username: claim.username.into(),

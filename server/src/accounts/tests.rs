@@ -263,3 +263,20 @@ fn a_certificate_logs_in_its_own_user_without_a_password() {
     assert_eq!(own("", None), Err(LoginRefused::EmptyName));
     assert_eq!(own("@closed", None), Err(LoginRefused::EmptyName));
 }
+
+#[test]
+fn a_user_has_one_limit_of_guesses_however_the_login_is_written() {
+    let accounts = accounts("default_org = \"closed\"");
+    let here = Some("192.0.2.1".parse().unwrap());
+    for turn in 0..10 {
+        let login = ["alice", "alice@closed"][turn % 2];
+        assert!(!accounts.is_slowed(here, login, NOW), "{turn}");
+        accounts.count_guess(here, login, NOW);
+    }
+    assert!(accounts.is_slowed(here, "alice", NOW));
+    assert!(accounts.is_slowed(here, "alice@closed", NOW));
+    assert!(
+        !accounts.is_slowed(here, "alice@open", NOW),
+        "somebody else"
+    );
+}

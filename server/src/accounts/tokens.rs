@@ -52,6 +52,8 @@ pub(super) enum Verdict {
     Right(String, TokenFacts),
     /// No key of this issuer has signed it.
     Wrong,
+    /// It names a key that this issuer does not have.
+    UnknownKey,
     /// It is signed, and not valid now.
     OutOfTime,
     /// It is signed, and does not say what is asked for.
@@ -147,7 +149,7 @@ impl Issuer {
                 match source.request(now_secs).filter(|_| may_wait) {
                     Some(fetches) => Verdict::Awaits(Arc::clone(source), fetches),
                     None if keys.is_none() => Verdict::NoKeys,
-                    None => Verdict::Wrong,
+                    None => Verdict::UnknownKey,
                 }
             }
             _ => Verdict::Wrong,

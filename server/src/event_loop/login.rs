@@ -131,9 +131,10 @@ impl Worker {
     /// Whether too many guesses were wrong for this one to be looked at.
     fn is_slowed(&self, key: usize, request: &ConnectRequest) -> bool {
         let login = request.username.as_deref().unwrap_or_default();
-        let guesses = &self.house.shared.accounts.guesses;
+        let accounts = &self.house.shared.accounts;
         // The address costs a system call.
-        !guesses.is_quiet() && guesses.is_slowed(self.address(key), login, unix_ms() / 1000)
+        !accounts.guesses.is_quiet()
+            && accounts.is_slowed(self.address(key), login, unix_ms() / 1000)
     }
 
     fn turn_away_guesser(&mut self, key: usize) -> Flow {
@@ -151,8 +152,8 @@ impl Worker {
     ) -> Flow {
         if refused.is_guess() {
             let login = request.username.as_deref().unwrap_or_default();
-            let guesses = &self.house.shared.accounts.guesses;
-            guesses.count(self.address(key), login, unix_ms() / 1000);
+            let accounts = &self.house.shared.accounts;
+            accounts.count_guess(self.address(key), login, unix_ms() / 1000);
         }
         let (reason, refusal) = match refused {
             LoginRefused::NoKeys => ("no_token_keys", Refusal::ServerUnavailable),
