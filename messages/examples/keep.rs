@@ -131,6 +131,7 @@ impl Run {
             expiry_secs: NEVER,
             carrier: self.carrier,
             will: None,
+            permit: None,
         })));
         let answers = self.turn().into_iter().map(|(_, answer)| answer);
         let attachment = answers.into_iter().find_map(|answer| match answer {

@@ -76,6 +76,8 @@ pub struct Attached {
     pub subscriptions: Vec<(CompactString, Subscription)>,
     /// Packet identifiers of QoS 2 messages that the client sent and has not released.
     pub received: Vec<u16>,
+    /// How many subscriptions it had and may not have any more.
+    pub withdrawn: usize,
     /// The first messages, to be sent after CONNACK.
     pub window: Vec<Push>,
 }

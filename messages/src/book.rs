@@ -76,6 +76,8 @@ pub struct Tally {
     /// New subscriptions that did not get all retained messages, because the connection ended
     /// before, or too many others of the session waited for theirs.
     pub retained_cut: u64,
+    /// Subscriptions that a client may not have any more.
+    pub withdrawn: u64,
 }
 
 /// The book.

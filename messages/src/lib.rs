@@ -39,7 +39,8 @@ pub use kept::{
 pub use message::{Message, Will};
 pub use record::{NEVER, Retain, Subscription};
 pub use request::{
-    Attach, Detach, Publish, ReplyTo, Request, RetainHandling, Subscribe, To, Unsubscribe, Wanted,
+    Attach, Detach, Permit, Publish, ReplyTo, Request, RetainHandling, Subscribe, To, Unsubscribe,
+    Wanted,
 };
 pub use store::{Done, Task, Writer};
 

@@ -3,7 +3,11 @@
 //! Whatever comes from a connection names its [`Attachment`]; if another connection has the session
 //! by then, it is ignored.
 
+use std::fmt;
+use std::sync::Arc;
+
 use compact_str::CompactString;
+use topics::TopicFilter;
 
 use crate::id::{Attachment, Carrier, StoredRef};
 use crate::message::{Message, Will};
@@ -53,6 +57,15 @@ pub struct Attach {
     /// Its will, if the session is stored. (One whose session is not stored stays with the
     /// connection.)
     pub will: Option<Box<Will>>,
+    /// What it may be subscribed to; none: everything.
+    pub permit: Option<Arc<dyn Permit>>,
+}
+
+/// What a client may be subscribed to as it logs in now: its rights may have been others when it
+/// subscribed.
+pub trait Permit: fmt::Debug + Send + Sync {
+    /// Whether it may have this subscription.
+    fn allows(&self, filter: TopicFilter<'_>) -> bool;
 }
 
 /// A connection that ended.

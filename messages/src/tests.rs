@@ -145,6 +145,7 @@ impl House {
             expiry_secs,
             carrier: self.carrier(),
             will: None,
+            permit: None,
         }
     }
 

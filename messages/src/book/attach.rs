@@ -1,10 +1,21 @@
 //! A connection takes up a stored session, or begins one (§3.1.2.4, §4.1).
 
+use topics::TopicFilter;
+
 use super::{BodySource, Book};
 use crate::answer::{Answer, Attached, Refused};
 use crate::id::{Attachment, StoredRef};
 use crate::record::{Began, Record};
-use crate::request::Attach;
+use crate::request::{Attach, Permit};
+
+/// What a connection gets.
+struct Taken {
+    session: StoredRef,
+    /// Whether it was there before.
+    is_present: bool,
+    /// How many of its subscriptions its client may not have any more.
+    withdrawn: usize,
+}
 
 impl Book {
     pub(super) fn attach(&mut self, attach: Attach, now_ms: u64, bodies: &mut dyn BodySource) {
@@ -16,11 +27,12 @@ impl Book {
                 attachment: None,
                 subscriptions: Vec::new(),
                 received: Vec::new(),
+                withdrawn: 0,
                 window: Vec::new(),
             })),
-            Ok(Some((session, is_present))) => {
-                self.state.carry(session, Some(carrier));
-                self.answer_attached(session, is_present, now_ms, bodies)
+            Ok(Some(taken)) => {
+                self.state.carry(taken.session, Some(carrier));
+                self.answer_attached(&taken, now_ms, bodies)
             }
         };
         match answer {
@@ -31,13 +43,8 @@ impl Book {
         self.tick(now_ms);
     }
 
-    /// Decides which session it gets and whether that was there before; `None` if nothing is to be
-    /// stored.
-    fn take_up(
-        &mut self,
-        attach: Attach,
-        now_ms: u64,
-    ) -> Result<Option<(StoredRef, bool)>, Refused> {
+    /// Decides which session it gets; `None` if nothing is to be stored.
+    fn take_up(&mut self, attach: Attach, now_ms: u64) -> Result<Option<Taken>, Refused> {
         if self.is_failing {
             return Err(Refused::Unavailable);
         }
@@ -56,8 +63,12 @@ impl Book {
             // expiry ends with the connection that is taken over (§3.1.2.11.2).
             let is_kept = found.username == attach.username && found.expiry_secs != 0;
             if is_kept && !attach.clean_start {
-                self.attach_again(session, attach, now_ms);
-                return Ok(Some((session, true)));
+                let withdrawn = self.attach_again(session, attach, now_ms);
+                return Ok(Some(Taken {
+                    session,
+                    is_present: true,
+                    withdrawn,
+                }));
             }
             self.write_urgent(Record::Ended { session });
         }
@@ -77,10 +88,15 @@ impl Book {
             expiry_secs: attach.expiry_secs,
             will: attach.will,
         }));
-        Ok(Some((session, false)))
+        Ok(Some(Taken {
+            session,
+            is_present: false,
+            withdrawn: 0,
+        }))
     }
 
-    fn attach_again(&mut self, session: StoredRef, attach: Attach, now_ms: u64) {
+    /// Answers how many subscriptions were withdrawn.
+    fn attach_again(&mut self, session: StoredRef, attach: Attach, now_ms: u64) -> usize {
         let found = &self.state.sessions[&session];
         if found.is_attached {
             // What the connection before was sent counts as sent; its will is decided with the
@@ -88,32 +104,50 @@ impl Book {
             let expiry_secs = found.expiry_secs;
             self.leave(session, now_ms, expiry_secs, true);
         }
+        let permit = attach.permit.as_deref();
+        let withdrawn = permit.map_or(0, |permit| self.withdraw(session, permit));
         self.write_urgent(Record::Attached {
             session,
             at_ms: now_ms,
             expiry_secs: attach.expiry_secs,
             will: attach.will,
         });
+        withdrawn
+    }
+
+    /// Ends the subscriptions that the client may not have any more: nothing that comes of them is
+    /// its business now. What they have brought into its queue is looked at when it is sent.
+    fn withdraw(&mut self, session: StoredRef, permit: &dyn Permit) -> usize {
+        let filters = self.state.sessions[&session].subscriptions.keys();
+        let is_allowed = |text: &str| TopicFilter::parse(text).is_ok_and(|it| permit.allows(it));
+        let withdrawn: Vec<_> = filters.filter(|text| !is_allowed(text)).cloned().collect();
+        let count = withdrawn.len();
+        for filter in withdrawn {
+            self.write_urgent(Record::Unsubscribed { session, filter });
+        }
+        self.tally.withdrawn += count as u64;
+        count
     }
 
     fn answer_attached(
         &mut self,
-        session: StoredRef,
-        is_present: bool,
+        taken: &Taken,
         now_ms: u64,
         bodies: &mut dyn BodySource,
     ) -> Answer {
+        let session = taken.session;
         let found = &self.state.sessions[&session];
         let (number, expiry_secs) = (found.attachments, found.expiry_secs);
         let attachment = Attachment { session, number };
         let subscriptions = found.subscriptions.iter();
         let attached = Attached {
-            session_present: is_present,
+            session_present: taken.is_present,
             attachment: Some(attachment),
             subscriptions: subscriptions
                 .map(|(filter, subscription)| (filter.clone(), *subscription))
                 .collect(),
             received: found.received.iter().copied().collect(),
+            withdrawn: taken.withdrawn,
             window: Vec::new(),
         };
         match self.window(session, now_ms, bodies) {

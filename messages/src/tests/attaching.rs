@@ -1,7 +1,13 @@
 //! Who gets which stored session, and when it ends.
 
+use std::sync::Arc;
+
+use topics::TopicFilter;
+
 use super::{HOUR, House, LIMITS, QUOTA};
-use crate::{Answer, Attachment, Detach, Limits, NEVER, Refused, Request, RetainHandling};
+use crate::{
+    Answer, Attach, Attachment, Detach, Limits, NEVER, Permit, Refused, Request, RetainHandling,
+};
 
 // MQTT-3.1.2-4
 #[test]
@@ -46,6 +52,41 @@ fn another_user_gets_a_new_session_under_the_same_client_id() {
         (attached.subscriptions.len(), attached.window.len()),
         (0, 0)
     );
+}
+
+/// Allows what begins like this.
+#[derive(Debug)]
+struct Under(&'static str);
+
+impl Permit for Under {
+    fn allows(&self, filter: TopicFilter<'_>) -> bool {
+        filter.as_str().starts_with(self.0)
+    }
+}
+
+#[test]
+fn what_a_client_may_not_have_any_more_ends_when_it_comes_back() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    house.absent("c", "b/#");
+    house.absent("c", "b/c");
+    let back = |house: &mut House, permit| Attach {
+        permit,
+        ..house.wish("c", HOUR)
+    };
+    let wish = back(&mut house, Some(Arc::new(Under("a/")) as Arc<dyn Permit>));
+    let attached = house.attach_as(wish);
+    assert!(attached.session_present);
+    assert_eq!(attached.withdrawn, 2);
+    assert_eq!(attached.subscriptions.len(), 1);
+    assert_eq!(attached.subscriptions[0].0, "a/#");
+    assert_eq!(house.publish("b/c", "m", 1).0.queued, 0);
+    assert_eq!(house.publish("a/b", "m", 1).0.queued, 1);
+    // They stay away, whatever happens.
+    house.crash();
+    let wish = back(&mut house, None);
+    let attached = house.attach_as(wish);
+    assert_eq!((attached.withdrawn, attached.subscriptions.len()), (0, 1));
 }
 
 #[test]

@@ -89,6 +89,9 @@ pub struct Accepted<'a> {
     /// Packet identifiers of QoS 2 messages that a stored session has received from the
     /// client before and that the client has not released (§4.1).
     pub received: &'a [NonZeroU16],
+    /// What there is to say of it in words (Reason String, §3.2.2.3.9). MQTT 5 is told if it takes
+    /// a packet of that size.
+    pub reason: Option<&'a str>,
 }
 
 impl Session {
@@ -198,7 +201,18 @@ impl Session {
         }
         if version == Version::V5 {
             let connack = self.connack(accepted, limits);
-            packet::reply_v5(self.packet_bytes_max, None, out, |_| connack.clone().into());
+            packet::reply_v5(
+                self.packet_bytes_max,
+                accepted.reason,
+                out,
+                |reason_string| {
+                    v5::ConnectAck {
+                        reason_string,
+                        ..connack.clone()
+                    }
+                    .into()
+                },
+            );
             return;
         }
         let connack = v3::ConnectAck {

@@ -12,7 +12,7 @@ use topics::{TopicFilter, TopicName};
 use super::actions::assigned_client_id;
 use super::connection::Phase;
 use super::inbound::Flow;
-use super::passes::{self, Pass, SessionLimits};
+use super::passes::{self, Pass, Rights, SessionLimits};
 use super::worker::Worker;
 use crate::accounts::{Admission, Check, Decision, LoginRefused, Over, Seat};
 use crate::clock::unix_ms;
@@ -115,13 +115,13 @@ impl Worker {
             return true;
         };
         // What is no topic name reaches nobody.
-        TopicName::parse(topic).is_ok_and(|name| pass.may_publish(name))
+        TopicName::parse(topic).is_ok_and(|name| pass.rights.may_publish(name))
     }
 
     /// Whether a session may subscribe to a filter.
     pub(super) fn may_subscribe(&self, key: usize, filter: TopicFilter<'_>) -> bool {
         let pass = self.passes.of(key);
-        pass.is_none_or(|pass| pass.may_subscribe(filter))
+        pass.is_none_or(|pass| pass.rights.may_subscribe(filter))
     }
 
     fn address(&self, key: usize) -> Option<IpAddr> {
@@ -173,7 +173,10 @@ impl Worker {
         } = admission;
         let accounts = &self.house.shared.accounts;
         let mut pass = Pass {
-            rules: accounts.session_rules(*org, username, client_id),
+            rights: Rights {
+                rules: accounts.session_rules(*org, username, client_id),
+                topics: None,
+            },
             limits: self.session_limits[org.get()].clone(),
             ..Pass::default()
         };
@@ -181,7 +184,7 @@ impl Worker {
             let now_secs = unix_ms() / 1000;
             let end = |secs| passes::tick_of(secs, now_secs, self.now);
             pass.ends_at = token.ends_at_secs.and_then(end);
-            pass.topics.clone_from(&token.topics);
+            pass.rights.topics.clone_from(&token.topics);
         }
         pass
     }
@@ -244,7 +247,8 @@ impl Worker {
             Err(over) => return self.refuse_over(key, over),
         }
         if let Some(will) = &request.will
-            && !TopicName::parse(will.message.topic()).is_ok_and(|topic| pass.may_publish(topic))
+            && !TopicName::parse(will.message.topic())
+                .is_ok_and(|topic| pass.rights.may_publish(topic))
         {
             // A will that could not be sent is better refused now than missed later.
             self.house.shared.metrics.refuse("will_not_authorized");

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use messages::Permit;
 use topics::{TopicFilter, TopicName};
 
 use super::connection::Tick;
@@ -16,14 +17,20 @@ use crate::accounts::{OrgLimits, Seat, SessionRules, TokenTopics};
 pub(super) struct Pass {
     /// When its session ends at the latest.
     pub(super) ends_at: Option<Tick>,
-    /// What its token allows, if that is not everything.
-    pub(super) topics: Option<TokenTopics>,
-    /// What the organisation's rules allow, if that is not everything.
-    pub(super) rules: Option<Arc<SessionRules>>,
+    pub(super) rights: Rights,
     /// Its place among the organisation's connections, where these are measured.
     pub(super) seat: Option<Seat>,
     /// The organisation's own limits of a session, if it has any.
     pub(super) limits: Option<Arc<SessionLimits>>,
+}
+
+/// What a session may publish and subscribe to. By default everything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rights {
+    /// What its token allows, if that is not everything.
+    pub(super) topics: Option<TokenTopics>,
+    /// What the organisation's rules allow, if that is not everything.
+    pub(super) rules: Option<Arc<SessionRules>>,
 }
 
 /// The limits of a session where they are not those of all.
@@ -59,16 +66,18 @@ impl Pass {
     pub(super) fn is_blank(&self) -> bool {
         let Self {
             ends_at,
-            topics,
-            rules,
+            rights,
             seat,
             limits,
         } = self;
-        ends_at.is_none()
-            && topics.is_none()
-            && rules.is_none()
-            && seat.is_none()
-            && limits.is_none()
+        ends_at.is_none() && rights.are_all() && seat.is_none() && limits.is_none()
+    }
+}
+
+impl Rights {
+    /// Whether nothing is forbidden.
+    pub(super) fn are_all(&self) -> bool {
+        self.topics.is_none() && self.rules.is_none()
     }
 
     pub(super) fn may_publish(&self, name: TopicName<'_>) -> bool {
@@ -81,6 +90,12 @@ impl Pass {
         let (topics, rules) = (self.topics.as_ref(), self.rules.as_ref());
         topics.is_none_or(|topics| topics.may_subscribe(filter))
             && rules.is_none_or(|rules| rules.may_subscribe(filter))
+    }
+}
+
+impl Permit for Rights {
+    fn allows(&self, filter: TopicFilter<'_>) -> bool {
+        self.may_subscribe(filter)
     }
 }
 

@@ -19,7 +19,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use messages::{Answer, Arrival, Attach, Attached, Attachment, Carrier, Detach, Refused, Request};
+use messages::{
+    Answer, Arrival, Attach, Attached, Attachment, Carrier, Detach, Permit, Refused, Request,
+};
 use mqtt::{Accepted, ConnectRequest, DisconnectReason, Message, Refusal};
 use presence::{Address, EndReason, Org, SessionRef};
 use topics::TopicFilter;
@@ -37,6 +39,8 @@ pub(super) struct Stored {
     wish: Option<Box<Wish>>,
     /// Once it has it.
     pub(super) attachment: Option<Attachment>,
+    /// Whether it was there before: then its client may have had other rights.
+    is_resumed: bool,
     expiry_secs: u32,
     pub(super) subscribing: VecDeque<mqtt::SubscribeRequest>,
     pub(super) unsubscribing: VecDeque<mqtt::UnsubscribeRequest>,
@@ -112,6 +116,7 @@ impl Worker {
         let stored = Stored {
             wish: Some(Box::new(wish)),
             attachment: None,
+            is_resumed: false,
             expiry_secs,
             subscribing: VecDeque::new(),
             unsubscribing: VecDeque::new(),
@@ -129,6 +134,10 @@ impl Worker {
         let Some(wish) = stored.wish.take() else {
             return false;
         };
+        let pass = self.passes.of(key);
+        let rights = pass.map(|pass| &pass.rights);
+        let rights = rights.filter(|rights| !rights.are_all());
+        let permit = rights.map(|rights| Arc::new(rights.clone()) as Arc<dyn Permit>);
         let asked = self
             .house
             .shared
@@ -141,6 +150,7 @@ impl Worker {
                 expiry_secs: stored.expiry_secs,
                 carrier,
                 will: wish.will,
+                permit,
             })));
         if asked.is_err() {
             let why = "too many clients are connecting";
@@ -186,6 +196,7 @@ impl Worker {
             self.forget_will(key);
             if let Some(stored) = self.stored.get_mut(&(key as u32)) {
                 stored.attachment = Some(attachment);
+                stored.is_resumed = attached.session_present;
                 expiry_secs = stored.expiry_secs;
             }
             self.enter_subscriptions(key, &org, carrier.session, attached);
@@ -194,6 +205,10 @@ impl Worker {
         }
         let received = attached.received.iter().copied();
         let received: Vec<_> = received.filter_map(NonZeroU16::new).collect();
+        let reason = (attached.withdrawn > 0).then(|| {
+            let count = attached.withdrawn;
+            format!("subscriptions that are not allowed any more, and have ended: {count}")
+        });
         self.accept_client(
             key,
             Accepted {
@@ -201,6 +216,7 @@ impl Worker {
                 session_expiry_secs: expiry_secs,
                 is_stored: attached.attachment.is_some(),
                 received: &received,
+                reason: reason.as_deref(),
                 ..Accepted::default()
             },
         );

@@ -28,6 +28,8 @@ pub struct KeeperMetrics {
     pub sessions_expired: Counter,
     /// New subscriptions that did not get all retained messages.
     pub retained_cut: Counter,
+    /// Subscriptions of stored sessions that their clients may not have any more.
+    pub withdrawn: Counter,
     /// Messages that wait in queues, each once.
     pub waiting: Gauge,
     /// Bytes of those that are in memory.
@@ -80,6 +82,11 @@ impl KeeperMetrics {
                 "Subscriptions that did not get all retained messages",
                 &metrics.retained_cut,
             ),
+            (
+                "withdrawn",
+                "Stored subscriptions that are not allowed any more",
+                &metrics.withdrawn,
+            ),
         ] {
             registry.register(name, help, counter.clone());
         }
@@ -110,6 +117,7 @@ impl KeeperMetrics {
             (&self.not_retained, tally.not_retained),
             (&self.sessions_expired, tally.sessions_expired),
             (&self.retained_cut, tally.retained_cut),
+            (&self.withdrawn, tally.withdrawn),
         ] {
             counter.inc_by(count);
         }

@@ -94,6 +94,7 @@ fn attach(client_id: &str, will: Option<Box<Will>>) -> Request {
         expiry_secs: NEVER,
         carrier: carrier(1),
         will,
+        permit: None,
     }))
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use messages::{Push, Pushed, Request};
 use mqtt::{Discarded, Message, Outgoing, QoS, StoredDelivery};
+use topics::TopicFilter;
 
 use crate::event_loop::connection::Connection;
 use crate::event_loop::worker::Worker;
@@ -97,6 +98,12 @@ impl Worker {
                 subscription_ids,
             } => {
                 message = self.read_stored(body)?;
+                // Once begun, a delivery is completed: the client has seen it already.
+                if !dup && !self.may_still_get(key, message.topic()) {
+                    self.house.shared.metrics.drop_messages("withdrawn", 1);
+                    self.acknowledged(key, packet_id);
+                    return None;
+                }
                 ids = nonzero(subscription_ids);
                 StoredDelivery::Publish {
                     message: &message,
@@ -121,6 +128,15 @@ impl Worker {
             self.tally.delivered += 1;
         }
         outcome
+    }
+
+    /// Whether a client may get a message on this topic. Only what was queued before this connection
+    /// can be forbidden: what a subscription of now brings is allowed with it.
+    fn may_still_get(&self, key: usize, topic: &str) -> bool {
+        let stored = self.stored.get(&(key as u32));
+        let may_have_changed = stored.is_some_and(|stored| stored.is_resumed);
+        !may_have_changed
+            || TopicFilter::parse(topic).is_ok_and(|topic| self.may_subscribe(key, topic))
     }
 
     pub(in crate::event_loop) fn read_stored(&mut self, body: &Bytes) -> Option<Arc<Message>> {

@@ -1,0 +1,135 @@
+"""What a client may do is asked anew when it comes back to a session that was stored under other
+rights: rules that a restart has changed, or another token."""
+
+import pytest
+
+from harness import Server
+from test_accounts import HS_SECRET, SUCCESS, TOKEN_KEY, metric, org, token
+from wire import RawClient, disconnect, session_expiry
+
+REASON_STRING = 0x1F
+HOUR = session_expiry(3600)
+
+OPEN = 'rules_default = "allow"'
+CLOSED = """
+[[org.rule]]
+effect = "deny"
+topics = ["secret/#"]
+[[org.rule]]
+effect = "allow"
+topics = ["#"]
+"""
+
+
+def issuer(text):
+    return org(f'{text}\n[[org.jwt]]\nsecret = "{HS_SECRET}"')
+
+
+def carol(server, level=5, **claims):
+    """Carol's device, back at its stored session or for the first time."""
+    device = RawClient(server.mqtt_port)
+    how = {"props": HOUR} if level == 5 else {}
+    words = token("HS256", **claims)
+    assert device.login("device", "carol@org_t", words, level, clean=False, **how)[1] == SUCCESS
+    return device
+
+
+def leave(device):
+    device.send(disconnect())
+    assert device.read_packet() is None
+    device.close()
+
+
+def send_to_all(server, **claims):
+    """A secret and a message for all, at both levels that wait for a client."""
+    sender = RawClient(server.mqtt_port)
+    words = token("HS256", "dave", **claims)
+    assert sender.login("sender", "dave@org_t", words, 5)[1] == SUCCESS
+    for qos in (1, 2):
+        sender.hand_over("secret/plan", b"hush", qos=qos)
+        sender.hand_over("news/today", b"hello", qos=qos)
+    sender.close()
+
+
+def topics_until_quiet(device):
+    """The topics of all that comes, each acknowledged."""
+    topics = [message.topic for message in device.take_messages(2)]
+    device.ping()
+    return topics
+
+
+@pytest.mark.parametrize("level", [4, 5])
+def test_rules_that_are_new_hold_for_a_session_that_is_old(tmp_path, level):
+    server = Server(tmp_path, issuer(OPEN))
+    with server:
+        device = carol(server, level)
+        assert list(device.subscribe("secret/#", "news/#", qos=2)[-2:]) == [2, 2]
+        leave(device)
+        send_to_all(server)
+        server.stop()
+        server.config.write_text(server.config.read_text().replace(OPEN, CLOSED))
+        server.start()
+        device = carol(server, level)
+        assert device.session_present
+        if level == 5:
+            assert device.connack_properties[REASON_STRING].endswith("have ended: 1")
+        assert topics_until_quiet(device) == ["news/today"] * 2
+        # The subscription is gone for those who ask, and for messages that come now.
+        assert server.client_ids(key=TOKEN_KEY, topic="secret/plan") == []
+        assert server.client_ids(key=TOKEN_KEY, topic="news/today") == ["device"]
+        device.publish("secret/plan", b"refused", qos=0)
+        send_to_all(server)
+        assert topics_until_quiet(device) == ["news/today"] * 2
+        assert metric(server, "messages_withdrawn_total") == 1
+        dropped = metric(server, 'messages_dropped_total{reason="withdrawn"}')
+        assert dropped == 2, "what waited; what came later was not queued"
+        leave(device)
+
+
+def test_a_narrower_token_gets_no_more_than_it_allows(tmp_path):
+    wide = {"subscribe": ["secret/#", "news/#"]}
+    narrow = {"subscribe": ["news/#"]}
+    with Server(tmp_path, issuer(OPEN)) as server:
+        device = carol(server, topics=wide)
+        assert list(device.subscribe("secret/#", "news/#", qos=2)[-2:]) == [2, 2]
+        leave(device)
+        send_to_all(server)
+        device = carol(server, topics=narrow)
+        assert device.session_present
+        assert topics_until_quiet(device) == ["news/today"] * 2
+        # Also what was queued, and not sent before it left again.
+        leave(device)
+        device = carol(server, topics=wide)
+        assert REASON_STRING not in device.connack_properties
+        device.ping()
+        send_to_all(server)
+        assert topics_until_quiet(device) == ["news/today"] * 2
+        leave(device)
+
+
+def test_a_device_taken_over_with_a_narrower_token_loses_what_that_forbids(tmp_path):
+    with Server(tmp_path, issuer(OPEN)) as server:
+        first = carol(server)
+        assert list(first.subscribe("secret/#", "news/#", qos=2)[-2:]) == [2, 2]
+        second = carol(server, topics={"subscribe": ["news/#"]})
+        assert second.session_present
+        first.close()
+        send_to_all(server)
+        assert topics_until_quiet(second) == ["news/today"] * 2
+        leave(second)
+
+
+def test_a_delivery_that_has_begun_is_completed(tmp_path):
+    with Server(tmp_path, issuer(OPEN)) as server:
+        device = carol(server)
+        device.subscribe("secret/#", qos=2)
+        send_to_all(server)
+        begun = [device.next_message() for _ in range(2)]
+        device.close()
+        server.wait_for_client_ids(key=TOKEN_KEY)
+        device = carol(server, topics={"subscribe": ["news/#"]})
+        again = device.take_messages(2)
+        assert all(message.dup for message in again)
+        assert [each.packet_id for each in again] == [each.packet_id for each in begun]
+        device.ping()
+        leave(device)
