@@ -47,6 +47,9 @@ use crate::webhooks;
 /// the views.
 const API_READERS: usize = 4;
 
+/// How long the end of the server waits for files that are being read.
+const READING_TIME: Duration = Duration::from_secs(1);
+
 /// A server whose doors are open and which nobody serves yet: what connects now, waits.
 pub struct App {
     follow: Follow,
@@ -290,6 +293,8 @@ impl Server {
         self.follower.finish();
         self.runtime.block_on(self.webhooks.finish());
         self.http.stop(&self.runtime);
+        // A file that is being read again may be on a disk that does not answer.
+        self.runtime.shutdown_timeout(READING_TIME);
     }
 }
 

@@ -37,6 +37,7 @@ pub mod log;
 pub mod metrics;
 mod proxy;
 pub mod signals;
+mod small_file;
 pub mod tls;
 pub mod verifiers;
 pub mod webhooks;

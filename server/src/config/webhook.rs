@@ -11,6 +11,11 @@ use webhook::address::AddressPolicy;
 use webhook::deliver::ClientSettings;
 use webhook::schedule::Schedule;
 
+use crate::small_file;
+
+/// All public authorities together have a fifth of this.
+const AUTHORITIES_BYTES_MAX: usize = 1 << 20;
+
 /// The `[webhook]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -104,7 +109,7 @@ impl WebhookConfig {
         if self.authorities_file.as_os_str().is_empty() {
             return Ok(Vec::new());
         }
-        std::fs::read(&self.authorities_file)
+        small_file::read(&self.authorities_file, AUTHORITIES_BYTES_MAX)
     }
 }
 

@@ -1,8 +1,7 @@
 //! From PEM files to configurations. Everything that can be wrong is found here, before a client
 //! meets it.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,9 +19,10 @@ use tokio_rustls::rustls::{
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::{ClientCertificates, TlsConfig, TlsVersion};
+use crate::small_file;
 
 /// A chain of certificates has some kilobytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// One ticket, since an MQTT client has one connection at a time.
 const TICKETS: usize = 1;
@@ -333,20 +333,9 @@ fn unusable(key: &'static str, path: &Path, why: &dyn std::fmt::Display) -> TlsE
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        let length = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
-        if length as u64 > FILE_BYTES_MAX {
-            return Err(io::Error::other("it is larger than 1 MiB"));
-        }
-        Ok(())
-    });
-    match read {
-        Ok(()) => Ok(text),
-        Err(source) => Err(TlsError::Read {
-            key,
-            path: path.to_owned(),
-            source,
-        }),
-    }
+    small_file::read(path, FILE_BYTES_MAX).map_err(|source| TlsError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })
 }

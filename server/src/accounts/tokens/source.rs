@@ -5,7 +5,6 @@
 //! that can be decided with the keys at hand never wait for a fetch.
 
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::keys::KeySet;
 use crate::accounts::AccountMetrics;
 use crate::clock::unix_ms;
 use crate::config::AccountsConfig;
+use crate::small_file;
 
 /// Where keys are.
 pub(super) enum Place {
@@ -190,16 +190,7 @@ impl fmt::Debug for KeySource {
 
 /// A file of at most `bytes_max` bytes.
 fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut text = Vec::new();
-    file.take(bytes_max as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
-    if text.len() > bytes_max {
-        return Err(format!("is larger than {bytes_max} bytes"));
-    }
-    Ok(text)
+    small_file::read(path, bytes_max).map_err(|error| format!("cannot be read: {error}"))
 }
 
 #[cfg(test)]
