@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -24,6 +25,8 @@ pub(crate) struct Inquiry {
     pub(crate) connection: u32,
     /// Tells the connection from another that gets its place.
     pub(crate) ticket: u32,
+    /// Where the client is.
+    pub(crate) address: Option<IpAddr>,
     /// What the client has asked for; given back with the answer.
     pub(crate) request: Box<ConnectRequest>,
     /// The client identifier that was assigned, if any; given back likewise.
@@ -189,17 +192,38 @@ impl Queue {
     }
 }
 
+/// Makes the check, unless too many guesses of its address were wrong while it waited: what one has
+/// sent at once costs no more checks than what one sends one after the other, and tells no more.
+fn judge(accounts: &Accounts, inquiry: &Inquiry) -> Result<Admission, LoginRefused> {
+    let request = &inquiry.request;
+    let login = request.username.as_deref().unwrap_or_default();
+    let is_slowed = || accounts.is_slowed(inquiry.address, login, unix_ms() / 1000);
+    if is_slowed() {
+        return Err(LoginRefused::TooManyGuesses);
+    }
+    let password = request.password.as_deref();
+    let outcome = accounts.check(inquiry.check.clone(), password, unix_ms() / 1000);
+    if is_slowed() {
+        return Err(LoginRefused::TooManyGuesses);
+    }
+    // Here, and not where the client is told: it need not wait for that.
+    if outcome.as_ref().is_err_and(|refused| refused.is_guess()) {
+        accounts.count_guess(inquiry.address, login, unix_ms() / 1000);
+    }
+    outcome
+}
+
 /// Makes the check, and the letter that tells of it.
 fn answer(accounts: &Accounts, inquiry: Inquiry) -> (u16, Letter) {
+    let outcome = judge(accounts, &inquiry);
     let Inquiry {
         worker,
         connection,
         ticket,
         request,
         assigned,
-        check,
+        ..
     } = inquiry;
-    let outcome = accounts.check(check, request.password.as_deref(), unix_ms() / 1000);
     let letter = Letter::Judged {
         connection,
         ticket,

@@ -329,3 +329,22 @@ def test_guessing_is_slowed_for_passwords_and_keys(tmp_path):
         assert 1 <= int(reply.headers["retry-after"]) <= 13
         assert metric(server, "guesses_slowed_total") >= 8
         assert "alice-password" not in server.log and "guess" + "3" not in server.log
+
+
+def test_a_flood_of_wrong_passwords_costs_no_more_checks_than_there_may_be_guesses(tmp_path):
+    hashed = hash_of("daves-password")
+    user = f'[[org.user]]\nusername = "dave"\npassword_hash = "{hashed}"\n'
+    with Server(tmp_path, org(user)) as server:
+        for n in range(1000):
+            client = RawClient(server.mqtt_port)
+            client.send_connect("flood", "dave@org_t", f"wrong{n}", 5)
+            client.close()
+        began = time.monotonic()
+        elsewhere = RawClient(server.mqtt_port, source="127.0.0.2")
+        assert elsewhere.login("dave", "dave@org_t", "daves-password", 5)[1] == SUCCESS
+        # A thousand checks take some twenty seconds on one core.
+        assert time.monotonic() - began < 5
+        elsewhere.close()
+        wait_until(lambda: metric(server, "guesses_slowed_total") > 900, "they are turned away")
+        # One that is right, ten that are wrong, and those that were under way on each core.
+        assert metric(server, "password_hashes_total") <= 1 + 10 + (os.cpu_count() or 1)

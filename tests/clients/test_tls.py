@@ -73,6 +73,17 @@ def test_another_name_than_the_certificates_is_refused(server):
         FAMILIES[0].open(server.showing(own), "client-abc", *login("alice"))
 
 
+def test_a_certificate_is_no_guess(tmp_path):
+    settings = 'client_certificates = "optional"\n[accounts]\nguess_address_max = 1\n'
+    with TlsServer(tmp_path, settings) as server:
+        for code in ("(?i)bad user", "(?i)rate exceeded"):
+            with pytest.raises(AssertionError, match=code):
+                FAMILIES[0].open(server, "client-abc", f"alice@{ORG}", "wrong")
+        own = server.authority.client("carol", f"carol@{ORG}")
+        client = FAMILIES[0].open(server.showing(own), "client-abc", None, None)
+        client.disconnect()
+
+
 def test_a_certificate_of_another_authority_is_refused_in_the_handshake(server, tmp_path):
     own = Authority(tmp_path).client("carol", f"carol@{ORG}")
     before = server.metric('refused_total{reason="tls_handshake"}')

@@ -199,8 +199,9 @@ def parse_properties(block):
 class RawClient:
     """One TCP connection that speaks MQTT only when told to."""
 
-    def __init__(self, port, timeout_secs=10):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout_secs)
+    def __init__(self, port, timeout_secs=10, source=""):
+        ours = (source, 0) if source else None
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout_secs, ours)
         # Else a second small packet waits until the first is acknowledged, for 40 ms.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.level = 4

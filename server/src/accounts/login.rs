@@ -38,10 +38,10 @@ pub struct Admission {
 }
 
 /// What is still to be found out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Check(Open);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Open {
     /// Whether the password is the one that was hashed.
     Stored {
@@ -99,6 +99,8 @@ pub enum LoginRefused {
     TokenClaims,
     /// The keys that verify tokens could not be fetched.
     NoKeys,
+    /// Too many logins from the address were wrong: nobody has looked at this one.
+    TooManyGuesses,
 }
 
 impl LoginRefused {
@@ -140,6 +142,7 @@ impl fmt::Display for LoginRefused {
             Self::TokenOutOfTime => "the token has expired or is not valid yet",
             Self::TokenClaims => "the token lacks a claim or has a wrong one",
             Self::NoKeys => "tokens cannot be verified now",
+            Self::TooManyGuesses => "too many wrong passwords; try again later",
         })
     }
 }

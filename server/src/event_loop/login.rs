@@ -31,12 +31,14 @@ impl Worker {
         let assigned = request.client_id.is_empty().then(assigned_client_id);
         let assigned = assigned.map(String::into_boxed_str);
         let client_id = assigned.as_deref().unwrap_or(&request.client_id);
-        if self.is_slowed(key, &request) {
-            return self.turn_away_guesser(key);
+        let certified = self.certified_user(key);
+        // A certificate is not guessed.
+        if certified.is_none() && self.is_slowed(key, &request) {
+            return self.refuse_login(key, LoginRefused::TooManyGuesses);
         }
         let accounts = &house.shared.accounts;
         let username = request.username.as_deref();
-        let decision = match self.certified_user(key) {
+        let decision = match certified {
             Some(certified) => accounts.log_in_certified(&certified, username),
             None => {
                 let password = request.password.as_deref();
@@ -47,7 +49,10 @@ impl Worker {
             Decision::Admitted(admission) => {
                 self.ask_for_session(key, &request, assigned, &admission)
             }
-            Decision::Refused(refused) => self.refuse_login(key, &request, refused),
+            Decision::Refused(refused) => {
+                self.count_guess(key, &request, refused);
+                self.refuse_login(key, refused)
+            }
             Decision::Check(check) => self.ask_verifier(key, request, assigned, check),
         }
     }
@@ -59,7 +64,7 @@ impl Worker {
         assigned: Option<Box<str>>,
         check: Check,
     ) -> Flow {
-        let worker = self.index;
+        let (worker, address) = (self.index, self.address(key));
         let Some(connection) = self.connections.get_mut(key) else {
             return Flow::Ended;
         };
@@ -67,6 +72,7 @@ impl Worker {
             worker,
             connection: key as u32,
             ticket: connection.ticket,
+            address,
             request,
             assigned,
             check,
@@ -95,10 +101,8 @@ impl Worker {
         } = judgement;
         // What comes of it reaches the connection by letter or by its last words.
         let _ = match outcome {
-            // Those who guess many at once learn no more than those who guess one by one.
-            _ if self.is_slowed(key, &request) => self.turn_away_guesser(key),
             Ok(admission) => self.ask_for_session(key, &request, assigned, &admission),
-            Err(refused) => self.refuse_login(key, &request, refused),
+            Err(refused) => self.refuse_login(key, refused),
         };
     }
 
@@ -137,26 +141,19 @@ impl Worker {
             && accounts.is_slowed(self.address(key), login, unix_ms() / 1000)
     }
 
-    fn turn_away_guesser(&mut self, key: usize) -> Flow {
-        self.house.shared.metrics.refuse("guessing");
-        let why = "too many wrong passwords; try again later";
-        self.refuse(key, Refusal::ConnectionRateExceeded, why);
-        Flow::Ended
-    }
-
-    fn refuse_login(
-        &mut self,
-        key: usize,
-        request: &ConnectRequest,
-        refused: LoginRefused,
-    ) -> Flow {
+    /// Counts a login that was wrong at once; a verifier counts its own.
+    fn count_guess(&self, key: usize, request: &ConnectRequest, refused: LoginRefused) {
         if refused.is_guess() {
             let login = request.username.as_deref().unwrap_or_default();
             let accounts = &self.house.shared.accounts;
             accounts.count_guess(self.address(key), login, unix_ms() / 1000);
         }
+    }
+
+    fn refuse_login(&mut self, key: usize, refused: LoginRefused) -> Flow {
         let (reason, refusal) = match refused {
             LoginRefused::NoKeys => ("no_token_keys", Refusal::ServerUnavailable),
+            LoginRefused::TooManyGuesses => ("guessing", Refusal::ConnectionRateExceeded),
             _ => ("login", Refusal::BadUserNameOrPassword),
         };
         self.house.shared.metrics.refuse(reason);
