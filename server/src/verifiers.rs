@@ -72,7 +72,7 @@ pub struct Running {
 }
 
 impl Verifiers {
-    /// A queue for at most `waiting_max` logins.
+    /// A queue for at most `waiting_max` logins, and as many that wait for keys.
     #[must_use]
     pub fn new(waiting_max: usize) -> Self {
         Self {
@@ -88,12 +88,17 @@ impl Verifiers {
     /// the server stops.
     pub(crate) fn ask(&self, inquiry: Inquiry) -> bool {
         let mut state = self.queue.lock();
-        let waiting = state.inquiries.len() + state.parked.len();
+        // Under the lock: a fetch that ends now finds it here when it comes to release.
+        let is_parked = inquiry.check.awaits().is_some();
+        // Those who wait for keys that do not come take nobody else's place.
+        let waiting = match is_parked {
+            true => state.parked.len(),
+            false => state.inquiries.len(),
+        };
         if waiting >= self.queue.waiting_max || state.is_closed {
             return false;
         }
-        // Under the lock: a fetch that ends now finds it here when it comes to release.
-        if inquiry.check.awaits().is_some() {
+        if is_parked {
             state.parked.push(inquiry);
             return true;
         }

@@ -10,9 +10,10 @@ import time
 import pytest
 
 from harness import Server, wait_until
-from test_accounts import SUCCESS, code, metric, org, public_jwk, token
+from test_accounts import BAD_PASSWORD, SUCCESS, code, hash_of, metric, org, public_jwk, token
+from wire import CONNACK, RawClient
 
-UNAVAILABLE = 0x88
+UNAVAILABLE, BUSY = 0x88, 0x89
 SETTINGS = """
 [accounts]
 jwks_allow_addresses = ["127.0.0.0/8"]
@@ -115,3 +116,23 @@ def test_a_bad_source_of_keys_stops_nobody_else(tmp_path, manner):
                 "the keys could not be fetched again",
             )
             assert code(server, "c", "carol@org_t", words) == SUCCESS
+
+
+def test_logins_that_wait_for_keys_take_no_place_of_others(tmp_path):
+    hashed = f'[[org.user]]\nusername = "dave"\npassword_hash = "{hash_of("daves-password")}"\n'
+    with BadKeyServer() as source:
+        source.manner = hang
+        issuer = f'[[org.jwt]]\njwks_url = "http://127.0.0.1:{source.port}/"\n'
+        settings = SETTINGS.replace("jwks_deadline_secs = 1", "jwks_deadline_secs = 5")
+        settings += "verify_waiting_max = 2\n"
+        with Server(tmp_path, org(hashed + issuer) + settings) as server:
+            waiting = [RawClient(server.mqtt_port) for _ in range(2)]
+            for client in waiting:
+                client.send_connect("", "carol@org_t", token("ES256"), 5)
+                # Its CONNECT has been read when another is answered.
+                assert code(server, "b", "@org_t", "x") == BAD_PASSWORD
+            assert code(server, "c", "carol@org_t", token("ES256")) == BUSY
+            assert code(server, "d", "dave@org_t", "daves-password") == SUCCESS
+            for client in waiting:
+                assert client.expect(CONNACK).body[1] == UNAVAILABLE
+                client.close()

@@ -37,6 +37,7 @@ pub struct Issuer {
     user_claim: String,
     name_claim: String,
     topics_claim: String,
+    topics_max: usize,
     leeway_secs: u64,
     require_expiry: bool,
 }
@@ -98,6 +99,7 @@ impl Issuer {
             user_claim: config.user_claim.clone(),
             name_claim: config.name_claim.clone(),
             topics_claim: config.topics_claim.clone(),
+            topics_max: limits.token_topics_max,
             leeway_secs: config.leeway_secs,
             require_expiry: config.require_expiry,
         })
@@ -171,7 +173,7 @@ impl Issuer {
         let user = claims::user(claims, &self.user_claim).ok_or(Fault::Claims)?;
         let facts = TokenFacts {
             ends_at_secs,
-            topics: claims::topics(claims, &self.topics_claim)?,
+            topics: claims::topics(claims, &self.topics_claim, self.topics_max)?,
             display_name: claims::display_name(claims, &self.name_claim),
         };
         Ok((user, facts))

@@ -37,6 +37,8 @@ pub struct AccountsConfig {
     pub guess_window_secs: u32,
     /// Addresses and users whose wrong guesses are remembered.
     pub guess_entries_max: usize,
+    /// Topic filters in one token.
+    pub token_topics_max: usize,
     /// Names for people, out of tokens, that are remembered.
     pub token_names_max: usize,
     /// Time to fetch a set of keys, seconds.
@@ -66,6 +68,7 @@ impl Default for AccountsConfig {
             guess_user_max: 10,
             guess_window_secs: 300,
             guess_entries_max: 65_536,
+            token_topics_max: 1000,
             token_names_max: 100_000,
             jwks_deadline_secs: 10,
             jwks_bytes_max: 262_144,

@@ -252,6 +252,26 @@ fn a_token_may_say_which_topics_are_allowed() {
 }
 
 #[test]
+fn what_a_token_brings_has_a_bound() {
+    let accounts = with_secret("");
+    let with_topics = |count: usize| {
+        let topics = json!({"publish": ["a"], "subscribe": vec!["b"; count - 1]});
+        hs256(&json!({"sub": "alice", "exp": NOW + 60, "topics": topics}))
+    };
+    assert!(judge(&accounts, None, &with_topics(1000)).is_ok());
+    check_refused(&accounts, &with_topics(1001), LoginRefused::TokenClaims);
+    let with_name = |bytes: usize| {
+        let claims = json!({"sub": "alice", "exp": NOW + 60, "name": "N".repeat(bytes)});
+        judge(&accounts, None, &hs256(&claims))
+            .unwrap()
+            .1
+            .display_name
+    };
+    assert!(with_name(1024).is_some());
+    assert_eq!(with_name(1025), None);
+}
+
+#[test]
 fn users_with_passwords_come_in_beside_tokens() {
     let accounts = with_secret("");
     let (user, facts) = judge(&accounts, Some("bob@a"), "bob-password").unwrap();

@@ -4,6 +4,9 @@ use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
 use topics::{TopicFilter, TopicFilterBuf, TopicName};
 
+/// Bytes of a name for people that is taken: many are remembered.
+const NAME_BYTES_MAX: usize = 1024;
+
 /// All claims of a token.
 pub(super) type Claims = Map<String, Value>;
 
@@ -98,14 +101,20 @@ pub(super) fn user(claims: &Claims, name: &str) -> Option<String> {
     is_name.then_some(text)
 }
 
-/// The name for people; anything but a text counts as none.
+/// The name for people; anything but a text, or a text that is no name, counts as none.
 pub(super) fn display_name(claims: &Claims, name: &str) -> Option<Box<str>> {
     let text = claims.get(name)?.as_str()?;
-    (!text.is_empty()).then(|| text.into())
+    let is_name = !text.is_empty() && text.len() <= NAME_BYTES_MAX;
+    is_name.then(|| text.into())
 }
 
-/// `{"publish": [filters], "subscribe": [filters]}`; what is left out allows nothing.
-pub(super) fn topics(claims: &Claims, name: &str) -> Result<Option<TokenTopics>, Fault> {
+/// `{"publish": [filters], "subscribe": [filters]}`, at most `most` of them; what is left out allows
+/// nothing.
+pub(super) fn topics(
+    claims: &Claims,
+    name: &str,
+    most: usize,
+) -> Result<Option<TokenTopics>, Fault> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
@@ -120,10 +129,12 @@ pub(super) fn topics(claims: &Claims, name: &str) -> Result<Option<TokenTopics>,
         None => Ok(Box::default()),
         Some(value) => filters(value),
     };
-    Ok(Some(TokenTopics {
+    let topics = TokenTopics {
         publish: list("publish")?,
         subscribe: list("subscribe")?,
-    }))
+    };
+    let count = topics.publish.len() + topics.subscribe.len();
+    (count <= most).then_some(Some(topics)).ok_or(Fault::Claims)
 }
 
 fn filters(value: &Value) -> Result<Box<[TopicFilterBuf]>, Fault> {

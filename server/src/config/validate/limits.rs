@@ -325,6 +325,11 @@ fn accounts_rules(accounts: &AccountsConfig) -> Vec<Rule> {
             16..=1 << 24,
         ),
         (
+            "accounts.token_topics_max",
+            accounts.token_topics_max as u64,
+            0..=65_535,
+        ),
+        (
             "accounts.token_names_max",
             accounts.token_names_max as u64,
             0..=10_000_000,
