@@ -28,7 +28,7 @@ use files::Loaded;
 
 pub use files::{TlsError, Validity};
 pub use metrics::TlsMetrics;
-pub use name::{NoName, user_of};
+pub use name::{NotNamed, user_of};
 pub use reload::reload;
 
 /// The certificate in use, and how to get a new one.

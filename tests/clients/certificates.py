@@ -27,9 +27,9 @@ class Authority:
         names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
         return self._write(path, "localhost", [names], days)
 
-    def client(self, path, common_name):
+    def client(self, path, common_name, days=30):
         """As `server`: a client's certificate that names its user."""
-        return self._write(path, common_name, [], 30)
+        return self._write(path, common_name, [], days)
 
     def _write(self, path, common_name, extensions, days):
         key = ec.generate_private_key(ec.SECP256R1())

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -84,6 +85,13 @@ def test_a_certificate_is_no_guess(tmp_path):
         client.disconnect()
 
 
+def test_a_certificate_that_names_nobody_is_told_so(server):
+    own = server.authority.client("nobody", "a\x01b")
+    with handshake(server.showing(own).tls) as connection:
+        connection.sendall(connect("client-abc", level=5))
+        assert b"the certificate names no user" in connection.recv(1024)
+
+
 def test_a_certificate_of_another_authority_is_refused_in_the_handshake(server, tmp_path):
     own = Authority(tmp_path).client("carol", f"carol@{ORG}")
     before = server.metric('refused_total{reason="tls_handshake"}')
@@ -130,6 +138,24 @@ def test_both_versions_of_today_are_spoken_and_sessions_resumed(server, version)
                 pass
     assert reused
     assert server.metric('tls_handshakes_total{reason="resumed"}') == before + 1
+
+
+def test_no_login_outlives_its_certificate_by_a_resumed_session(server):
+    lifetime_secs = 2
+    own = server.authority.client("brief", f"carol@{ORG}", days=lifetime_secs / 86_400)
+    expires_at = time.time() + lifetime_secs
+    context = server.showing(own).tls.context()
+    session, codes = None, []
+    for _ in range(2):
+        plain = socket.create_connection(("127.0.0.1", server.tls.mqtt_port), 10)
+        with context.wrap_socket(plain, server_hostname="localhost", session=session) as connection:
+            connection.sendall(connect("brief", level=5))
+            codes.append(connection.recv(1024)[3])
+            session, reused = connection.session, connection.session_reused
+        # The second in which it ends is its own.
+        time.sleep(max(0, expires_at + 1.1 - time.time()))
+    assert reused
+    assert codes == [0x00, 0x86]
 
 
 def connect_packet():

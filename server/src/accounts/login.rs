@@ -13,6 +13,7 @@ use compact_str::CompactString;
 use super::guesses::Guessed;
 use super::tokens::{self, KeySource, TokenFacts, Verdict};
 use super::{Accounts, Digest, OrgIndex, Password, StoredHash};
+use crate::tls::NotNamed;
 
 /// What is said to a login.
 #[derive(Debug)]
@@ -84,6 +85,8 @@ pub enum LoginRefused {
     MissingSuffix,
     /// The suffix is not the id of an organisation.
     UnknownOrganisation,
+    /// The client's certificate logs nobody in.
+    Certificate(NotNamed),
     /// CONNECT names another user than the client's certificate does.
     NotTheCertificates,
     /// CONNECT had no user name, and the default organisation is not open to all.
@@ -130,6 +133,7 @@ impl LoginRefused {
 impl fmt::Display for LoginRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Certificate(why) => return why.fmt(f),
             Self::UnknownUserOrPassword | Self::UnknownOrganisation => {
                 "unknown user or wrong password"
             }

@@ -16,8 +16,9 @@ use super::connection::{Connection, Online, Phase, Transport};
 use super::inbound::Flow;
 use super::routing::Origin;
 use super::worker::Worker;
+use crate::clock::unix_ms;
 use crate::lifecycle::Client;
-use crate::tls;
+use crate::tls::{NotNamed, user_of};
 
 impl Worker {
     pub(super) fn handle_packet(&mut self, key: usize, packet: BytesMut) -> Flow {
@@ -96,13 +97,12 @@ impl Worker {
 
     // === open ===
 
-    /// The login text that the client's certificate stands for, if it showed one; empty if that
-    /// names nobody.
-    pub(super) fn certified_user(&self, key: usize) -> Option<String> {
+    /// The login text that the client's certificate stands for, if it showed one.
+    pub(super) fn certified_user(&self, key: usize) -> Option<Result<String, NotNamed>> {
         let tls = self.house.shared.tls.as_ref()?;
         let certificate = self.secures.get(&(key as u32))?.client_certificate()?;
-        let user = tls::user_of(certificate, tls.settings().client_name);
-        Some(user.unwrap_or_default())
+        let now_secs = i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX);
+        Some(user_of(certificate, tls.settings().client_name, now_secs))
     }
 
     pub(super) fn client(&self, key: usize, request: &ConnectRequest) -> Option<Client> {

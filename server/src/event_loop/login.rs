@@ -39,7 +39,8 @@ impl Worker {
         let accounts = &house.shared.accounts;
         let username = request.username.as_deref();
         let decision = match certified {
-            Some(certified) => accounts.log_in_certified(&certified, username),
+            Some(Ok(certified)) => accounts.log_in_certified(&certified, username),
+            Some(Err(why)) => Decision::Refused(LoginRefused::Certificate(why)),
             None => {
                 let password = request.password.as_deref();
                 accounts.log_in(username, password, client_id, unix_ms() / 1000)

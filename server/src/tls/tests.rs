@@ -8,6 +8,9 @@ use super::testing::{Authority, Files};
 use super::*;
 use crate::config::{ClientCertificates, ClientName};
 
+/// Some time in 2027, when the certificates of these tests are valid.
+const NOW_SECS: i64 = 1_800_000_000;
+
 fn loaded(files: &Files) -> Tls {
     Tls::load(&files.settings, TlsMetrics::default()).unwrap()
 }
@@ -109,13 +112,28 @@ fn tickets_outlive_a_new_certificate_and_not_new_authorities() {
 #[test]
 fn a_certificate_names_its_user_in_one_place() {
     let authority = Authority::new();
-    let name = |place, common: &str, mail| user_of(&authority.client(common, mail).der(), place);
+    let name =
+        |place, common: &str, mail| user_of(&authority.client(common, mail).der(), place, NOW_SECS);
     let (cn, email) = (ClientName::CommonName, ClientName::Email);
     let alice = || Ok("alice@org_abc".to_owned());
     assert_eq!(name(cn, "alice@org_abc", Some("bob@org_abc")), alice());
     assert_eq!(name(email, "bob", Some("alice@org_abc")), alice());
-    assert_eq!(name(email, "alice@org_abc", None), Err(NoName));
-    assert_eq!(name(cn, "", None), Err(NoName));
-    assert_eq!(name(cn, "alice\u{0}@org_abc", None), Err(NoName));
-    assert_eq!(user_of(b"no certificate", cn), Err(NoName));
+    assert_eq!(name(email, "alice@org_abc", None), Err(NotNamed::Nobody));
+    assert_eq!(name(cn, "", None), Err(NotNamed::Nobody));
+    assert_eq!(name(cn, "alice\u{0}@org_abc", None), Err(NotNamed::Nobody));
+    assert_eq!(
+        user_of(b"no certificate", cn, NOW_SECS),
+        Err(NotNamed::Nobody)
+    );
+}
+
+#[test]
+fn a_certificate_out_of_its_time_logs_nobody_in() {
+    let authority = Authority::new();
+    let place = ClientName::CommonName;
+    let expired = authority.server(true).der();
+    assert_eq!(user_of(&expired, place, NOW_SECS), Err(NotNamed::OutOfTime));
+    let valid = authority.client("alice@org_abc", None).der();
+    assert!(user_of(&valid, place, NOW_SECS).is_ok());
+    assert_eq!(user_of(&valid, place, 0), Err(NotNamed::OutOfTime));
 }
