@@ -58,11 +58,7 @@ pub struct SessionRules {
 impl Rules {
     /// The rules of a validated organisation; none if everything is allowed.
     pub(super) fn of(org: &OrgConfig) -> Option<Self> {
-        let default = org.rules_default.unwrap_or(if org.rules.is_empty() {
-            Effect::Allow
-        } else {
-            Effect::Deny
-        });
+        let default = org.default_effect();
         if org.rules.is_empty() && default == Effect::Allow {
             return None;
         }

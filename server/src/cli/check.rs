@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::{CheckArgs, refuse};
-use crate::config::{Config, ConfigError, process_environment};
+use crate::config::{Config, ConfigError, JwtConfig, process_environment};
 use crate::tls;
 
 /// Exit code 0 when the configuration is right, 64 when not.
@@ -49,8 +49,16 @@ fn summary(config: &Config) -> String {
         let (id, keys, users) = (&org.id, org.secret_keys.len(), org.users.len());
         let _ = writeln!(
             text,
-            "  organisation {id}: {keys} secret keys, {users} users"
+            "  organisation {id}: {keys} secret keys, {users} users, {} issuers of tokens",
+            org.jwts.len()
         );
+        let (rules, default) = (org.rules.len(), org.default_effect());
+        let _ = writeln!(text, "    {rules} rules, what none decides: {default}");
+        if org.jwts.iter().any(JwtConfig::is_exposed) {
+            text.push_str(
+                "    warning: keys of tokens come over http; others may send their own\n",
+            );
+        }
         if org.open_auth {
             let _ = writeln!(text, "    warning: open_auth lets anybody in as any user");
         }
@@ -79,14 +87,19 @@ mod tests {
         let text = format!(
             "[listen]\nmqtt = \"127.0.0.1:1\"\n[[org]]\nid = \"a\"\nopen_auth = true\n\
              secret_keys = [\"{key}\"]\n[[org.webhook]]\nid = \"main\"\napp_key = \"k\"\n\
-             app_secret = \"{key}\"\nurl = \"https://x.example/in?token={key}\""
+             app_secret = \"{key}\"\nurl = \"https://x.example/in?token={key}\"\n\
+             [[org.rule]]\neffect = \"allow\"\ntopics = [\"a\"]\n\
+             [[org.jwt]]\njwks_url = \"http://x.example/keys?token={key}\""
         );
         let summary = summary(&Config::from_text(&text, "t", &Default::default()).unwrap());
         for part in [
             "mqtt listens on 127.0.0.1:1",
             "organisation a: 1 secret key",
             "webhook main: https://x.example/in\n",
-            "warning",
+            "warning: open_auth",
+            "1 issuers of tokens",
+            "1 rules, what none decides: deny",
+            "warning: keys of tokens",
         ] {
             assert!(summary.contains(part), "{part:?} is not in: {summary}");
         }

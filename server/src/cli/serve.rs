@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use super::{ServeArgs, refuse, start_text};
 use crate::accounts::Accounts;
 use crate::app::App;
-use crate::config::{Config, Listen};
+use crate::config::{Config, JwtConfig, Listen};
 use crate::data_dir::{DataDir, NewOrg, Organisation};
 use crate::{log, signals};
 
@@ -41,6 +41,14 @@ fn serve(config: &Config) -> Result<(), Failure> {
             org.id = id,
             "open_auth is on: anybody can log in as any user of {id}"
         );
+    }
+    for org in &config.orgs {
+        if org.jwts.iter().any(JwtConfig::is_exposed) {
+            tracing::warn!(
+                org.id = org.id,
+                "keys of tokens come over http: whoever is on the way can log in as anybody"
+            );
+        }
     }
     let app = App::build(config, accounts, data_dir.path(), None)?;
     announce(&data_dir, new_org.as_ref(), app.bound())?;

@@ -63,6 +63,10 @@ pub(super) fn without_value(message: &str) -> String {
         return "the value has the wrong type".to_owned();
     };
     let kind = found.split(['"', '`']).next().unwrap_or(found).trim_end();
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on, not too large",
+        other => other,
+    };
     format!("{kind}, expected {expected}")
 }
 

@@ -1,5 +1,6 @@
 //! One issuer of tokens of an organisation as the configuration file writes it.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -40,6 +41,22 @@ pub struct JwtConfig {
     /// Whether a token must have `exp`.
     #[serde(default = "require_expiry")]
     pub require_expiry: bool,
+}
+
+impl JwtConfig {
+    /// Whether keys come over a network without TLS: whoever is on the way can send keys of their
+    /// own, and with them log in as anybody.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        let url = self.jwks_url.as_deref().unwrap_or_default();
+        let url = url.to_ascii_lowercase();
+        let Some(rest) = url.strip_prefix("http://") else {
+            return false;
+        };
+        let host = rest.split(['/', ':', '?']).next().unwrap_or_default();
+        let is_loopback = || host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback());
+        !(host == "localhost" || rest.starts_with("[::1]") || is_loopback())
+    }
 }
 
 fn user_claim() -> String {

@@ -41,6 +41,17 @@ pub struct OrgConfig {
     pub webhooks: Vec<EndpointConfig>,
 }
 
+impl OrgConfig {
+    /// What no rule decides.
+    #[must_use]
+    pub fn default_effect(&self) -> Effect {
+        self.rules_default.unwrap_or(match self.rules.is_empty() {
+            true => Effect::Allow,
+            false => Effect::Deny,
+        })
+    }
+}
+
 /// How many sessions a user may have. When there is one too many, the older goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

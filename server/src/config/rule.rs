@@ -1,5 +1,7 @@
 //! Access rules of an organisation as the configuration file writes them.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 /// One `[[org.rule]]`.
@@ -26,6 +28,15 @@ pub enum Effect {
     Allow,
     /// It may not.
     Deny,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        })
+    }
 }
 
 /// What a rule is about.

@@ -496,3 +496,36 @@ fn rules_and_quotas_are_judged_before_the_start() {
         &["`org.quota.queue_messages_max` is 1001; expected 1 to 1000"],
     );
 }
+
+#[test]
+fn a_rule_about_nobody_is_refused() {
+    let rule = |users: &str| {
+        let rule = format!("effect = \"deny\"\ntopics = [\"a\"]\nusers = [{users}]");
+        load(&format!("[[org]]\nid = \"a\"\n[[org.rule]]\n{rule}"))
+    };
+    rule("\"alice\", \"ann@home\"").unwrap();
+    let parts = ["`org.rule[0].users`", "\"alice@a\"", "without @"];
+    check_refused(rule("\"alice\", \"alice@a\""), &parts);
+    check_refused(rule("\"\""), &["`org.rule[0].users`", "is empty"]);
+}
+
+#[test]
+fn numbers_of_a_wrong_kind_are_explained_in_plain_words() {
+    for value in ["-1", "0.5", "\"1\"", "9999999999"] {
+        let text = format!("[[org]]\nid = \"a\"\n[org.quota]\nconnections_max = {value}");
+        let parts = ["line 4, `org.quota.connections_max`", "a whole number"];
+        check_refused(load(&text), &parts);
+    }
+}
+
+#[test]
+fn keys_over_a_plain_network_are_noticed() {
+    let is_exposed = |url: &str| {
+        let text = format!("[[org]]\nid = \"a\"\n[[org.jwt]]\njwks_url = \"{url}\"");
+        load(&text).unwrap().orgs[0].jwts[0].is_exposed()
+    };
+    assert!(is_exposed("http://login.example.com/keys"));
+    assert!(!is_exposed("https://login.example.com/keys"));
+    assert!(is_exposed("http://127.example.com/") && is_exposed("http://localhost.example.com"));
+    assert!(!is_exposed("http://127.0.0.1:8080/keys") && !is_exposed("http://localhost/keys"));
+}

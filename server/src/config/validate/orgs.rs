@@ -94,6 +94,14 @@ fn fault_of_key(key: &str) -> Option<&'static str> {
 fn check_rules(org: &OrgConfig) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (at, rule) in org.rules.iter().enumerate() {
+        for user in &rule.users {
+            if let Some(why) = fault_of_rule_user(user, org) {
+                let key = format!("org.rule[{at}].users");
+                let user = shortened(user);
+                let why = format!("of organisation {:?} holds {user:?}, which {why}", org.id);
+                problems.push(Problem::new(key, why));
+            }
+        }
         let mut report = |why: String| {
             let key = format!("org.rule[{at}].topics");
             problems.push(Problem::new(
@@ -111,6 +119,18 @@ fn check_rules(org: &OrgConfig) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What is wrong with a user of a rule: a denying rule that names nobody would deny nothing.
+fn fault_of_rule_user(user: &str, org: &OrgConfig) -> Option<&'static str> {
+    let has_suffix = user.rsplit_once('@').is_some_and(|(_, id)| id == org.id);
+    if user.is_empty() {
+        Some("is empty")
+    } else if has_suffix && !org.users.iter().any(|known| known.username == user) {
+        Some("is a login; users are named without @ and the organisation here")
+    } else {
+        None
+    }
 }
 
 fn check_users(org: &OrgConfig, bounds: &HashBounds) -> Vec<Problem> {
