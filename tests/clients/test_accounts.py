@@ -316,6 +316,20 @@ def test_an_organisation_has_its_quotas_and_others_are_not_concerned(tmp_path):
         )
 
 
+def test_a_user_s_only_device_can_be_another_where_all_places_are_taken(tmp_path):
+    quota = 'open_auth = true\nmulti_device = "one"\n[org.quota]\nconnections_max = 2\n'
+    with Server(tmp_path, org(quota)) as server:
+        phone, tablet = RawClient(server.mqtt_port), RawClient(server.mqtt_port)
+        assert phone.login("phone", "carol@org_t", "x", 5)[1] == SUCCESS
+        assert tablet.login("tablet", "dave@org_t", "x", 5)[1] == SUCCESS
+        assert code(server, "watch", "erin@org_t", "x") == QUOTA
+        laptop = RawClient(server.mqtt_port)
+        assert laptop.login("laptop", "carol@org_t", "x", 5)[1] == SUCCESS
+        server.wait_for_client_ids("laptop", "tablet", key=TOKEN_KEY)
+        for client in (phone, tablet, laptop):
+            client.close()
+
+
 def test_guessing_is_slowed_for_passwords_and_keys(tmp_path):
     limits = "[accounts]\nguess_address_max = 5\nguess_window_secs = 60\n"
     with Server(tmp_path, limits) as server:

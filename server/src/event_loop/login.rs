@@ -14,7 +14,7 @@ use super::connection::Phase;
 use super::inbound::Flow;
 use super::passes::{self, Pass, Rights, SessionLimits};
 use super::worker::Worker;
-use crate::accounts::{Admission, Check, Decision, LoginRefused, Over, Seat};
+use crate::accounts::{Admission, Check, Decision, LoginRefused, MultiDevice, Over, Seat};
 use crate::clock::unix_ms;
 use crate::lifecycle::OpenRequest;
 use crate::verifiers::{Inquiry, Judgement};
@@ -193,11 +193,14 @@ impl Worker {
         let Some(meter) = shared.accounts.meter(admission.org) else {
             return Ok(None);
         };
-        let takes_over = || {
-            let held = shared.orgs[admission.org.get()].session_of_client(client_id);
+        let org = &shared.orgs[admission.org.get()];
+        let has_one = shared.accounts.multi_device(admission.org) == MultiDevice::One;
+        let replaces = || {
+            let held = org.session_of_client(client_id);
             held.is_some_and(|held| held.username == admission.username)
+                || has_one && !org.sessions_of_user(&admission.username, 1).is_empty()
         };
-        meter.connect(self.now_ms, takes_over).map(Some)
+        meter.connect(self.now_ms, replaces).map(Some)
     }
 
     fn refuse_over(&mut self, key: usize, over: Over) -> Flow {
