@@ -28,6 +28,14 @@ jC8t0MsKsJh2DLeoVBkNUil1XubTsT3VyZchVulQ4NlYq8A2dNhMwllZMWFQHQvQ\n\
 SQIDAQAB\n\
 -----END PUBLIC KEY-----";
 
+/// Of 1,024 bits, made by `openssl genrsa`.
+const SHORT_RSA_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCkMzDykT1VnUaNOfYhBAdpN1Mm\n\
+z9bvq2HgUCmtZK2W6bWLym1spvXK9IQUQCl1c+zXUFkZhDsmLhxIn7yW4JSlNo/B\n\
+B4qL1UoaEwiSqXru+cOC15c7fyuQ54CxzwQr9kP/eKGGrHokIgpf3UKYm3wnMCUI\n\
+aqyJlDhK/dDWsXbrswIDAQAB\n\
+-----END PUBLIC KEY-----";
+
 static RANDOM: LazyLock<SystemRandom> = LazyLock::new(SystemRandom::new);
 
 fn token(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
@@ -404,12 +412,14 @@ fn an_issuer_that_cannot_be_used_is_refused_with_a_reason() {
     let short = "secret = \"short\"".to_owned();
     let two = format!("secret = \"{SECRET}\"\njwks_url = \"https://x.example/\"");
     let wrong_algorithm = format!("secret = \"{SECRET}\"\nalgorithms = [\"RS256\"]");
+    let weak = format!("public_key = \"\"\"{SHORT_RSA_PEM}\"\"\"");
     let none = format!("secret = \"{SECRET}\"\nalgorithms = [\"none\"]");
     for (lines, part) in [
         ("", "is missing"),
         (short.as_str(), "shorter than 32 bytes"),
         (&two, "the only one"),
         (&wrong_algorithm, "holds RS256, which the key is not for"),
+        (&weak, "has 1024 bits; keys of RSA have 2048 to 8192"),
         (&none, "HS256, RS256, ES256 and EdDSA"),
         ("public_key = \"ssh-rsa AAAA\"", "PEM form"),
         (

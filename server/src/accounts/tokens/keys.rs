@@ -8,6 +8,9 @@ use rustls_pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use serde::Deserialize;
 use serde_json::Value;
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo as X509PublicKey;
 
 /// Keys of one set that are kept. The keys of a token that names none are all tried, so this
 /// bounds what such a token costs.
@@ -71,6 +74,7 @@ impl KeySet {
         let info = SubjectPublicKeyInfoRef::try_from(der.as_ref()).map_err(|_| no_key())?;
         let key = info.subject_public_key.as_bytes().ok_or_else(no_key)?;
         let curve = info.algorithm.parameters_oid();
+        check_size(&der)?;
         let (algorithm, decoding) = match (info.algorithm.oid, curve) {
             (RSA, _) => (Algorithm::RS256, DecodingKey::from_rsa_der(key)),
             (EC, Ok(P256)) => (Algorithm::ES256, DecodingKey::from_ec_der(key)),
@@ -120,6 +124,20 @@ impl KeySet {
     /// The algorithms of all keys.
     pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.0.iter().map(|key| key.algorithm)
+    }
+}
+
+/// A key of RSA that is too short or too long would verify nothing, without a word.
+fn check_size(der: &[u8]) -> Result<(), String> {
+    let parsed = X509PublicKey::from_der(der);
+    match parsed.as_ref().map(|(_, key)| key.parsed()) {
+        Ok(Ok(PublicKey::RSA(key))) if !RSA_BITS.contains(&key.key_size()) => Err(format!(
+            "has {} bits; keys of RSA have {} to {}",
+            key.key_size(),
+            RSA_BITS.start(),
+            RSA_BITS.end()
+        )),
+        _ => Ok(()),
     }
 }
 
