@@ -51,7 +51,7 @@ pub(crate) fn decode(mut frame: BytesMut, version: Version) -> Result<Packet, Vi
     if whole_frame(&frame, u32::MAX)? != Some(frame.len()) {
         return Err(Violation::malformed("not exactly one packet"));
     }
-    check_direction(frame[0] >> 4)?;
+    check_direction(frame[0])?;
     check_length(&frame, version)?;
     if version == Version::V31 {
         clear_dup_of_requests(&mut frame);
@@ -65,25 +65,23 @@ pub(crate) fn decode(mut frame: BytesMut, version: Version) -> Result<Packet, Vi
     }
 }
 
-/// Says of a zero in the properties what the codec would not, and mends the one
-/// that is legal: a Message Expiry Interval, of which it tells.
+/// Says of a number in the properties what the codec would not, and mends the one that is
+/// legal: a Message Expiry Interval of 0, of which it tells.
 fn mend_properties(frame: &mut [u8]) -> Result<bool, Violation> {
-    let body = body_offset(frame);
+    let Some(at) = properties_at(frame).filter(|at| frame.get(*at).is_some_and(|len| *len != 0))
+    else {
+        return Ok(false);
+    };
+    if properties::are_padded(frame, at) {
+        return Err(Violation::malformed("number among properties is padded")); // MQTT-1.5.5-1
+    }
     match frame[0] >> 4 {
-        3 => {
-            let name = frame.get(body..).and_then(properties::text_len);
-            let packet_id = if frame[0] & 0b110 == 0 { 0 } else { 2 };
-            let at = body + name.unwrap_or_default() + packet_id;
-            if matches!(frame.get(at), None | Some(0)) {
-                return Ok(false);
-            }
-            if properties::is_zero(frame, at, TOPIC_ALIAS, 2) {
-                let code = DisconnectReasonCode::TopicAliasInvalid; // MQTT-3.3.2-8
-                return Err(Violation::new(code, "topic alias 0"));
-            }
-            Ok(properties::mend_zero_expiry(frame, at))
+        3 if properties::is_zero(frame, at, TOPIC_ALIAS, 2) => {
+            let code = DisconnectReasonCode::TopicAliasInvalid; // MQTT-3.3.2-8
+            Err(Violation::new(code, "topic alias 0"))
         }
-        8 if properties::is_zero(frame, body + 2, SUBSCRIPTION_ID, 1) => {
+        3 => Ok(properties::mend_zero_expiry(frame, at)),
+        8 if properties::is_zero(frame, at, SUBSCRIPTION_ID, 1) => {
             // §3.8.2.1.2
             Err(Violation::protocol("subscription identifier 0"))
         }
@@ -91,12 +89,29 @@ fn mend_properties(frame: &mut [u8]) -> Result<bool, Violation> {
     }
 }
 
+/// Where the length of an MQTT 5 packet's properties stands, if it is long enough to have any.
+fn properties_at(frame: &[u8]) -> Option<usize> {
+    let body = body_offset(frame);
+    match frame[0] >> 4 {
+        3 => {
+            let name = frame.get(body..).and_then(properties::text_len)?;
+            let packet_id = if frame[0] & 0b110 == 0 { 0 } else { 2 };
+            Some(body + name + packet_id)
+        }
+        4..=7 => Some(body + 3), // identifier, reason code
+        8 | 10 => Some(body + 2),
+        14 => Some(body + 1),
+        _ => None,
+    }
+}
+
 /// Refuses what only a server sends, and what this server has no use for.
-fn check_direction(packet_type: u8) -> Result<(), Violation> {
-    match packet_type {
+fn check_direction(first_byte: u8) -> Result<(), Violation> {
+    match first_byte >> 4 {
         1 => Err(Violation::protocol("second CONNECT")), // MQTT-3.1.0-2
         2 | 9 | 11 | 13 => Err(Violation::protocol("packet that only a server sends")),
-        15 => Err(Violation::protocol("AUTH without an authentication method")), // MQTT-4.12.0-7
+        15 if first_byte & 0x0F != 0 => Err(Violation::malformed("flags of AUTH")), // MQTT-3.15.1-1
+        15 => Err(Violation::protocol("AUTH without an authentication method")),    // MQTT-4.12.0-7
         _ => Ok(()),
     }
 }

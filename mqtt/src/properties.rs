@@ -2,8 +2,9 @@
 //!
 //! The codec takes three zeros for malformed that MQTT 5 does not: a Message
 //! Expiry Interval of 0 is legal (§3.3.2.3.3), a Topic Alias or a Subscription
-//! Identifier of 0 has a code of its own (§3.3.2.3.4, §3.8.2.1.2). So those values
-//! are looked at before it decodes. Broken properties are left for it to find.
+//! Identifier of 0 has a code of its own (§3.3.2.3.4, §3.8.2.1.2). And it takes numbers
+//! that are longer than they need to be (§1.5.5). So those values are looked at before it
+//! decodes. Other broken properties are left for it to find.
 
 use crate::frame::variable_length;
 
@@ -24,6 +25,16 @@ pub(crate) fn is_zero(bytes: &[u8], at: usize, id: u8, width: usize) -> bool {
     value_at(bytes, at, id)
         .and_then(|value| bytes.get(value..value + width))
         .is_some_and(|value| value.iter().all(|byte| *byte == 0))
+}
+
+/// Whether the length at `at` of the properties, or a Subscription Identifier among them,
+/// takes more bytes than it needs (MQTT-1.5.5-1).
+pub(crate) fn are_padded(bytes: &[u8], at: usize) -> bool {
+    let is_padded = |at: usize| {
+        let number = bytes.get(at..).map(variable_length);
+        matches!(number, Some(Ok(Some(number))) if number.is_padded())
+    };
+    is_padded(at) || value_at(bytes, at, SUBSCRIPTION_ID).is_some_and(is_padded)
 }
 
 /// Makes a Message Expiry Interval of 0 one that the codec takes, and says whether

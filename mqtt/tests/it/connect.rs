@@ -57,7 +57,11 @@ fn request_carries_what_the_client_said() {
         assert_eq!(request.keep_alive_secs, 60);
         assert_eq!(request.username.as_deref(), Some("alice@acme"));
         assert_eq!(request.password.as_deref(), Some(&b"secret"[..]));
-        assert!(!format!("{request:?}").contains("secret"), "{request:?}");
+        let shown = format!("{request:?}");
+        assert!(
+            shown.contains("phone") && !shown.contains("secret"),
+            "{shown}"
+        );
         assert!(
             client.out.is_empty(),
             "nothing is said before the caller decides"
@@ -332,6 +336,7 @@ fn assigned_client_id_is_told_to_mqtt_5() {
 #[test]
 fn connack_fits_every_client_that_is_let_in() {
     let longest = "x".repeat(ASSIGNED_CLIENT_ID_BYTES_MAX);
+    let mut let_in = 0;
     for client_id in ["phone", ""] {
         for bytes_max in 1..200_u32 {
             let mut client = Client::new(Version::V5);
@@ -353,11 +358,19 @@ fn connack_fits_every_client_that_is_let_in() {
                     .session
                     .accept(&accepted, &client.limits, &mut client.out);
                 assert!(!client.out.is_empty(), "{bytes_max}: CONNACK is written");
+                let needed = if client_id.is_empty() { 71 } else { 32 };
+                assert!(bytes_max >= needed, "{bytes_max}: it might not have fitted");
+                let_in += 1;
             }
             assert!(client.out.len() <= bytes_max as usize, "{bytes_max}");
             client.replies_v5();
         }
     }
+    assert_eq!(
+        let_in,
+        (200 - 32) + (200 - 71),
+        "nobody else is turned away"
+    );
 }
 
 // MQTT-3.2.0-2

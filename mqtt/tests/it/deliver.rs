@@ -60,11 +60,11 @@ fn a_message_that_came_with_dup_goes_out_without() {
     for version in ALL {
         let repeated = Publish {
             dup: true,
-            ..message("a", QoS::AtLeastOnce)
+            ..message("a", QoS::ExactlyOnce)
         };
         let inbound = Client::connected(version).publish_inbound(repeated);
         let message = Arc::new(inbound.message);
-        for granted in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        for granted in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let mut client = Client::connected(version);
             assert_eq!(deliver(&mut client, &message, granted), Delivery::Sent);
             assert!(!client.published()[0].dup);
@@ -364,12 +364,23 @@ fn without_room_a_message_waits_and_goes_out_in_order_when_there_is() {
     }
     assert!(client.published().is_empty(), "nothing was written");
 
-    // Room for one byte lets one message out: the limit is looked at before each.
-    client
-        .session
-        .resume(1, client.now_ms, &client.limits, &mut client.out);
-    let first = client.published();
-    assert_eq!(first.len(), 1);
+    // Room for one byte lets one message out, as does room for just that one: the limit is looked
+    // at before each.
+    let message = own_message("a", "one", QoS::AtLeastOnce);
+    let one = message.frame(Version::V5, QoS::AtLeastOnce).len();
+    let mut first = Vec::new();
+    for (room, count) in [(1, 1), (one, 2)] {
+        let Client {
+            session,
+            limits,
+            out,
+            now_ms,
+            ..
+        } = &mut client;
+        session.resume(room, *now_ms, limits, out);
+        first.extend(client.published());
+        assert_eq!(first.len(), count);
+    }
     client
         .session
         .resume(usize::MAX, client.now_ms, &client.limits, &mut client.out);

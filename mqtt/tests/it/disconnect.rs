@@ -151,21 +151,27 @@ fn session_expiry_cannot_begin_with_disconnect() {
         ..Default::default()
     };
     let mut client = Client::connected(Version::V5);
-    let action = client.send_v5(disconnect.clone().into());
+    let action = client.send_v5(disconnect.into());
     client.assert_thrown_out(&action, Code::ProtocolError);
 
-    let connect = v5::Connect {
-        session_expiry_interval_secs: 10,
-        ..connect_v5()
-    };
-    let mut client = Client::connected_with(Connect::V5(connect));
-    let reason = close_reason(client.send_v5(disconnect.into()));
-    let expected = CloseReason::ClientDisconnect {
-        with_will: false,
-        logout: false,
-        session_expiry_secs: Some(60),
-    };
-    assert_eq!(reason, expected);
+    for (before_secs, after_secs) in [(10, 60), (10, 0), (0, 0)] {
+        let connect = v5::Connect {
+            session_expiry_interval_secs: before_secs,
+            ..connect_v5()
+        };
+        let disconnect = Disconnect {
+            session_expiry_interval_secs: Some(after_secs),
+            ..Default::default()
+        };
+        let mut client = Client::connected_with(Connect::V5(connect));
+        let reason = close_reason(client.send_v5(disconnect.into()));
+        let expected = CloseReason::ClientDisconnect {
+            with_will: false,
+            logout: false,
+            session_expiry_secs: Some(after_secs),
+        };
+        assert_eq!(reason, expected);
+    }
 }
 
 // MQTT-3.14.2-1, MQTT-3.14.2-2, MQTT-3.14.4-1
@@ -267,10 +273,20 @@ fn a_closed_session_takes_nothing_more() {
 }
 
 #[test]
-fn a_new_session_has_no_version() {
-    let session = Session::new();
-    assert_eq!(session.version(), None);
-    assert!(!session.is_connected());
+fn a_session_is_new_or_opening_or_connected_or_closed() {
+    let states = |session: &Session| (session.is_opening(), session.is_connected());
+    assert_eq!(Session::new().version(), None);
+    assert_eq!(states(&Session::new()), (false, false));
+    for version in ALL {
+        let mut client = Client::new(version);
+        let _ = client.connect(connect_of(version));
+        assert_eq!(states(&client.session), (true, false));
+        client.accept();
+        assert_eq!(states(&client.session), (false, true));
+        let Client { session, out, .. } = &mut client;
+        session.disconnect(DisconnectReason::Normal, out);
+        assert_eq!(states(session), (false, false));
+    }
 }
 
 // MQTT-4.12.0-7
@@ -295,17 +311,17 @@ fn packets_in_the_wrong_direction_are_protocol_errors() {
 // MQTT-3.15.1-1, MQTT-4.12.1-2
 #[test]
 fn no_auth_is_taken_whatever_it_says() {
-    let auths: [&[u8]; 4] = [
-        b"\xF1\x00",
-        b"\xFF\x00",
-        b"\xF0\x02\x18\x00",
-        b"\xF0\x02\x19\x00",
+    let auths: [(&[u8], Code); 4] = [
+        (b"\xF1\x00", Code::MalformedPacket),
+        (b"\xF8\x02\x18\x00", Code::MalformedPacket),
+        (b"\xF0\x02\x18\x00", Code::ProtocolError),
+        (b"\xF0\x02\x19\x00", Code::ProtocolError),
     ];
     for version in ALL {
-        for bytes in auths {
+        for (bytes, code) in auths {
             let mut client = Client::connected(version);
             let action = client.send_raw(bytes);
-            client.assert_thrown_out(&action, Code::ProtocolError);
+            client.assert_thrown_out(&action, code);
         }
     }
 }

@@ -131,6 +131,31 @@ fn mqtt_31_may_repeat_a_release_with_the_dup_flag() {
     }
 }
 
+// MQTT-4.3.3-13
+#[test]
+fn the_handshake_goes_on_when_the_message_has_expired() {
+    // Its interval is 0 in the first and 5 seconds in the second.
+    for interval in [0, 5] {
+        let mut publish = *b"\x34\x0B\0\x01a\0\x07\x05\x02\0\0\0\0";
+        publish[12] = interval;
+        let mut client = Client::connected(Version::V5);
+        let Action::Publish(inbound) = client.send_raw(&publish) else {
+            panic!("not routed")
+        };
+        client.now_ms += 10_000;
+        assert!(inbound.message.is_expired(client.now_ms));
+        let Client { session, out, .. } = &mut client;
+        let outcome = PublishOutcome::NoMatchingSubscribers;
+        session.published(inbound.packet_id, outcome, out);
+        assert_continues(&client.send_raw(&publish));
+        assert_continues(&client.send_ack(PUBREL, 7));
+        assert_eq!(
+            client.acks(),
+            [(PUBREC, 7, 0x10), (PUBREC, 7, 0), (PUBCOMP, 7, 0)]
+        );
+    }
+}
+
 // MQTT-3.3.4-7, MQTT-3.3.4-8
 #[test]
 fn a_handshake_counts_against_the_receive_maximum_until_it_is_over() {
@@ -252,12 +277,14 @@ fn a_repeated_pubrec_gets_pubrel_again_and_never_publish() {
     }
 }
 
-// MQTT-3.5.2-2, MQTT-3.6.2-2, MQTT-3.7.2-2
+// MQTT-3.1.2-29, MQTT-3.5.2-2, MQTT-3.6.2-2, MQTT-3.7.2-2
 #[test]
-fn reason_strings_are_left_out_where_they_do_not_fit() {
-    for (bytes_max, has_text) in [(200, true), (40, false)] {
+fn reason_strings_are_left_out_where_they_do_not_fit_or_are_not_wanted() {
+    for (bytes_max, wanted, has_text) in [(200, true, true), (40, true, false), (200, false, false)]
+    {
         let connect = rmqtt_codec::v5::Connect {
             max_packet_size: bytes_max.try_into().ok(),
+            request_problem_info: wanted,
             ..connect_v5()
         };
         let mut client = Client::connected_with(Connect::V5(connect));

@@ -16,6 +16,7 @@ mod deliver;
 mod disconnect;
 mod exactly_once;
 mod late_answers;
+mod malformed;
 mod model;
 mod outgoing;
 mod properties;

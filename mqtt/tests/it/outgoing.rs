@@ -185,7 +185,7 @@ fn an_interval_of_zero_is_legal_and_over_at_once() {
     }
 }
 
-// MQTT-4.3.3-13
+// MQTT-4.3.3-4, MQTT-4.3.3-7
 #[test]
 fn an_exchange_goes_on_when_its_message_has_expired() {
     let message = with_expiry(5);

@@ -229,6 +229,39 @@ fn a_will_that_is_cut_short_is_malformed() {
     }
 }
 
+// MQTT-1.5.4-1, MQTT-1.5.5-1, MQTT-3.1.3-11
+#[test]
+fn a_will_topic_is_utf_8_and_the_length_of_its_properties_not_padded() {
+    // Between the client id and the payload: properties, topic.
+    let rows: [(&[u8], bool); 5] = [
+        (b"\0\0\x03abc", true),
+        (b"\0\0\x03a\xFFc", false),
+        (b"\0\0\x03\xED\xA0\x80", false),
+        (b"\0\0\x03ab\0", false),
+        (b"\x80\0\0\x03abc", false),
+    ];
+    for version in ALL {
+        let head = match version {
+            Version::V5 => &b"\0\x04MQTT\x05\x06\0\x3C\0\0\x01c"[..],
+            Version::V311 => b"\0\x04MQTT\x04\x06\0\x3C\0\x01c",
+            Version::V31 => b"\0\x06MQIsdp\x03\x06\0\x3C\0\x01c",
+        };
+        for (will, accepted) in rows {
+            let will = match version {
+                Version::V5 => will,
+                // They have no properties.
+                _ if will[0] == 0 => &will[1..],
+                _ => continue,
+            };
+            let body = [head, will, b"\0\x03bye"].concat();
+            let bytes = [&[0x10, body.len() as u8], &body[..]].concat();
+            let action = Client::new(version).send_raw(&bytes);
+            let is_opened = matches!(action, Action::Open(_));
+            assert_eq!(is_opened, accepted, "{version:?} {will:?}");
+        }
+    }
+}
+
 #[test]
 fn a_will_may_expire_at_once() {
     let will = v5::LastWill {

@@ -42,7 +42,7 @@ pub(super) fn decode(
     // packet in both. So it sees the bit set, and the real one is put back below.
     frame[greeting.flags_at] |= FLAG_CLEAN_START;
     greeting
-        .check_zeros(&frame)
+        .check_numbers(&frame)
         .map_err(|violation| answer(violation, version))?;
     let expires_at_once = greeting.mend_will_expiry(&mut frame);
     let connect = match version {
@@ -196,11 +196,16 @@ impl Greeting {
     }
 
     /// Zeros that are protocol errors, while the codec takes them for malformed
-    /// (§3.1.2.11.3, §3.1.2.11.4).
-    fn check_zeros(&self, frame: &[u8]) -> Result<(), Violation> {
+    /// (§3.1.2.11.3, §3.1.2.11.4), and lengths that it takes and are malformed.
+    fn check_numbers(&self, frame: &[u8]) -> Result<(), Violation> {
         let at = self.body_at + self.header_len();
         if self.version != Version::V5 {
             return Ok(());
+        }
+        let has_padded_will = self.will_properties_len > 0
+            && properties::are_padded(frame, self.will_properties_at(frame));
+        if properties::are_padded(frame, at) || has_padded_will {
+            return Err(Violation::malformed("length of properties is padded")); // MQTT-1.5.5-1
         }
         if properties::is_zero(frame, at, RECEIVE_MAX, 2) {
             return Err(Violation::protocol("Receive Maximum is 0"));
