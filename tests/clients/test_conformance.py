@@ -3,6 +3,7 @@
 Each test stands under the numbers of what it shows. Stories with more to them are elsewhere.
 """
 
+import string as characters
 import struct
 
 import pytest
@@ -23,6 +24,7 @@ from wire import (
     packet,
     properties,
     publish,
+    session_expiry,
     string,
     unsubscribe,
 )
@@ -34,7 +36,10 @@ NO_LOCAL = 0x04
 # Retain handling, bits 4 and 5 of the subscription options (§3.8.3.1).
 ALWAYS, IF_NEW, NEVER = 0x00, 0x10, 0x20
 
+PROTOCOL_ERROR = b"\x82"
+
 each_level = pytest.mark.parametrize("level", [4, 5])
+each_life = pytest.mark.parametrize("props", [b"", EXPIRY_60], ids=["passing", "stored"])
 
 
 def subscribe(client, topic_filter, options=0):
@@ -116,6 +121,37 @@ def test_what_follows_an_accepted_connect_is_answered_after_connack(guests, leve
     client.level = level
     client.send(connect("client", *login("bob"), level) + packet(PINGREQ))
     assert [client.read_packet().kind, client.read_packet().kind] == [CONNACK, PINGRESP]
+
+
+# MQTT-3.1.3-5
+@pytest.mark.parametrize("level", [3, 4, 5])
+def test_every_client_id_of_the_standard_is_taken(server, guests, level):
+    allowed = characters.digits + characters.ascii_letters
+    client_ids = ["a", allowed[:23], allowed[23:46], allowed[46:]]
+    for client_id in client_ids:
+        guests.raw_login(client_id, "alice", level=level)
+    server.wait_for_client_ids(*client_ids)
+
+
+# MQTT-3.3.2-7
+def test_aliases_end_with_their_connection_though_the_session_goes_on(server, guests):
+    takes_some = b"\x22\0\x05"  # Topic Alias Maximum
+    aliased = b"\x23\0\x01"
+    client = guests.device("client", props=takes_some)
+    subscribe(client, "a/long/name")
+    client.publish("a/long/name", b"1", props=aliased)
+    client.publish("", b"2", props=aliased)
+    heard = [client.next_message() for _ in range(2)]
+    assert [(each.topic, each.payload) for each in heard] == [("a/long/name", b"1"), ("", b"2")]
+    client.close()
+    server.wait_for_client_ids()
+    client = guests.device("client", props=takes_some)
+    assert client.session_present
+    guests.raw_login("publisher", "bob").publish("a/long/name", b"3")
+    assert client.next_message().topic == "a/long/name", "it is told again"
+    client.publish("", b"4", props=aliased)
+    assert client.packets_until_closed()[-1].body[:1] == PROTOCOL_ERROR
+    guests.raw_login("client", "alice", clean=True).close()
 
 
 # --- retained messages and wills ---
@@ -231,6 +267,28 @@ def test_a_subscription_is_replaced_by_one_to_the_same_filter(guests):
     hears_nothing(client)
 
 
+# MQTT-3.8.4-5, MQTT-3.10.4-6
+@each_life
+def test_filters_in_one_packet_count_one_after_the_other(guests, props):
+    publisher = guests.raw_login("publisher", "bob")
+    retain(publisher, "twice", b"r")
+    client = guests.raw_login("client", "alice", level=5, clean=True, props=props)
+    filters = string("twice") + b"\x01" + string("twice") + b"\x00"
+    client.send(packet(SUBSCRIBE, b"\0\x05\0" + filters, 0x02))
+    assert client.expect(SUBACK).body == b"\0\x05\0\x01\0"
+    assert [each.payload for each in client.take_messages(2)] == [b"r", b"r"]
+    publisher.publish("twice", b"x", qos=1)
+    publisher.expect(PUBACK)
+    message = client.next_message()
+    assert (message.payload, message.qos) == (b"x", 0), "as the last of them says, and once"
+    hears_nothing(client)
+    client.send(unsubscribe(7, ["twice", "other", "twice"], 5))
+    assert client.expect(UNSUBACK).body == b"\0\x07\0\0\x11\x11"
+    retain(publisher, "twice", b"")
+    hears_nothing(client)
+    client.send(disconnect(0, session_expiry(0)))
+
+
 # MQTT-3.10.4-1, MQTT-3.10.4-3
 @each_level
 def test_unsubscribe_takes_back_what_is_spelled_the_same_and_finishes_what_was_begun(guests, level):
@@ -271,7 +329,7 @@ def test_no_local_keeps_a_message_from_its_publisher(guests):
 
 
 # MQTT-3.1.2-25
-@pytest.mark.parametrize("props", [b"", EXPIRY_60], ids=["passing", "stored"])
+@each_life
 def test_a_message_too_large_for_a_client_is_done_with(guests, props):
     limits = b"\x21\0\x01" + b"\x27" + struct.pack(">I", 100)
     client = guests.raw_login("client", "alice", level=5, clean=True, props=limits + props)

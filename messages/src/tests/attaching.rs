@@ -26,13 +26,14 @@ fn a_clean_start_finds_nothing_of_the_session_before() {
     assert_eq!(house.publish("a/b", "m", 1).0.queued, 0);
 }
 
-// MQTT-3.1.2-5, MQTT-3.2.2-3
+// MQTT-3.1.2-5, MQTT-3.1.3-2, MQTT-3.2.2-3
 #[test]
 fn a_session_is_found_with_subscriptions_and_messages_after_a_crash() {
     let mut house = House::new();
     house.absent("c", "a/#");
     house.publish("a/b", "m", 1);
     house.crash();
+    assert!(!house.attach("d").session_present, "another client id");
     let attached = house.attach("c");
     assert!(attached.session_present);
     assert_eq!(attached.subscriptions[0].0, "a/#");

@@ -67,6 +67,22 @@ fn a_released_identifier_is_free_for_the_next_message_even_after_a_crash() {
     assert_eq!(house.publish_as(request).0.queued, 1);
 }
 
+// MQTT-4.3.3-13
+#[test]
+fn the_handshake_of_a_message_that_has_expired_goes_on() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    let from = publisher(&mut house);
+    let mut request = at_qos_2(&mut house, from, 5, "m");
+    request.message.expires_at_ms = Some(house.now_ms + 1_000);
+    assert_eq!(house.publish_as(request.clone()).0.queued, 1);
+    house.pass(5_000);
+    assert_eq!(house.attach("c").window, [], "it has expired");
+    assert!(house.publish_as(request).0.is_repeated);
+    let letters = house.ask(Request::Release(from, 5));
+    assert_eq!(letters[0].1, Answer::Released(5));
+}
+
 #[test]
 fn a_qos_2_message_of_a_connection_that_was_taken_over_is_left_to_the_next() {
     let mut house = House::new();

@@ -166,3 +166,44 @@ fn an_alias_never_makes_a_packet_too_large() {
         }
     }
 }
+
+/// A message to "topic" whose properties and whole packet have just so many bytes, without the
+/// fixed header.
+fn sized(properties_len: usize, remaining_len: usize) -> std::sync::Arc<mqtt::Message> {
+    let value = "v".repeat(properties_len - 6);
+    let head = 7 + if properties_len < 0x80 { 1 } else { 2 } + properties_len;
+    let publish = Publish {
+        payload: vec![b'x'; remaining_len - head].into(),
+        properties: Some(vec![("k".into(), value.into())].into()),
+        ..message("topic", QoS::AtMostOnce)
+    };
+    Client::connected(Version::V5)
+        .publish_inbound(publish)
+        .message
+        .into()
+}
+
+// MQTT-3.1.2-24
+#[test]
+fn an_alias_counts_with_the_lengths_that_it_makes_longer() {
+    // Of the properties, of the packet, of both, of neither.
+    for (properties_len, remaining_len) in [(126, 300), (20, 126), (126, 16_382), (20, 60)] {
+        let message = sized(properties_len, remaining_len);
+        let plain = message.frame(Version::V5, QoS::AtMostOnce).len() as u32;
+        let longer = u32::from(properties_len == 126) + u32::from(remaining_len % 128 == 126);
+        for bytes_max in plain..plain + 8 {
+            let mut client = Client::connected_with(Connect::V5(v5::Connect {
+                topic_alias_max: 9,
+                max_packet_size: bytes_max.try_into().ok(),
+                ..connect_v5()
+            }));
+            let delivery = client.deliver(&message, QoS::AtMostOnce.into());
+            assert_eq!(delivery, Delivery::Sent);
+            let bytes = client.out.len() as u32;
+            // Two lengths may grow: there must be room for that, whether they do or not.
+            let has_alias = bytes_max >= plain + 5;
+            let expected = plain + if has_alias { 3 + longer } else { 0 };
+            assert_eq!(bytes, expected, "{properties_len} {remaining_len}");
+        }
+    }
+}

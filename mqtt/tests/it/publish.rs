@@ -58,6 +58,10 @@ fn qos_1_is_answered_with_what_became_of_it() {
             PublishOutcome::QuotaExceeded,
             PublishAckReason::QuotaExceeded,
         ),
+        (
+            PublishOutcome::Failed,
+            PublishAckReason::ImplementationSpecificError,
+        ),
     ];
     for (outcome, code) in rows {
         let mut client = Client::connected(Version::V5);
@@ -69,6 +73,8 @@ fn qos_1_is_answered_with_what_became_of_it() {
         assert_eq!(closed, None);
         let ack = puback_v5(&mut client);
         assert_eq!((ack.packet_id, ack.reason_code), (id(7), code));
+        let is_error = u8::from(code) >= 0x80;
+        assert_eq!(ack.reason_string.is_some(), is_error, "errors are in words");
     }
 }
 

@@ -77,6 +77,7 @@ fn a_will_reaches_the_caller_whole() {
     assert_eq!(sent.message_expiry_interval, 60.try_into().ok());
     assert_eq!(sent.content_type.as_deref(), Some("text/plain"));
     assert_eq!(sent.response_topic.as_deref(), Some("reply"));
+    assert_eq!(sent.correlation_data.as_deref(), Some(&b"c"[..]));
     assert!(sent.is_utf8_payload);
 }
 

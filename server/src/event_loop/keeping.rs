@@ -152,7 +152,9 @@ pub(super) fn target(
     routes: &mut Routes,
 ) -> Option<To> {
     let session = matched[0].session;
-    let is_own = origin.stored.is_some_and(|from| from.session == session);
+    // Its will is its own message, too, though it comes when the connection has gone.
+    let publisher = origin.stored.or(origin.will);
+    let is_own = publisher.is_some_and(|from| from.session == session);
     let mut granted = None;
     let mut retain = false;
     let mut ids = Vec::new();
@@ -180,3 +182,6 @@ pub(super) fn target(
     }
     None
 }
+
+#[cfg(test)]
+mod tests;
