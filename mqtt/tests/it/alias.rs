@@ -121,6 +121,20 @@ fn the_first_topics_get_an_alias_within_both_maximums() {
     }
 }
 
+// MQTT-3.1.2-27, MQTT-3.3.2-11
+#[test]
+fn the_alias_of_a_publisher_is_not_passed_on() {
+    let inbound = Client::connected(Version::V5).publish_inbound(aliased("topic", 3));
+    let message = std::sync::Arc::new(inbound.message);
+    for (topic_alias_max, alias) in [(0, None), (9, Some(1))] {
+        let mut client = subscriber(topic_alias_max);
+        let delivery = client.deliver(&message, QoS::AtMostOnce.into());
+        assert_eq!(delivery, Delivery::Sent);
+        let properties = client.published().remove(0).properties.unwrap_or_default();
+        assert_eq!(properties.topic_alias.map(|alias| alias.get()), alias);
+    }
+}
+
 // MQTT-3.1.2-27
 #[test]
 fn no_alias_is_sent_to_those_who_take_none() {

@@ -121,6 +121,13 @@ fn a_message_is_encoded_once_per_form() {
     assert_ne!(message.frame(Version::V5, QoS::AtMostOnce).as_ptr(), first);
 }
 
+#[test]
+fn a_message_in_a_log_shows_its_topic_and_not_its_payload() {
+    let shown = format!("{:?}", own_message("a/b", "secret", QoS::AtLeastOnce));
+    assert!(shown.contains("a/b") && shown.contains('6'), "{shown}");
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
 // MQTT-4.7.3-3
 #[test]
 fn a_message_that_has_no_packet_is_dropped() {

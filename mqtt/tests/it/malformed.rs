@@ -11,7 +11,11 @@ type Row = (&'static str, Vec<u8>, Vec<u8>);
 
 fn packet(first_byte: u8, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
-    [&[first_byte, body.len() as u8], &body[..]].concat()
+    let length = match body.len() {
+        length @ 0..0x80 => vec![length as u8],
+        length => vec![length as u8 | 0x80, (length >> 7) as u8],
+    };
+    [&[first_byte], &length[..], &body[..]].concat()
 }
 
 /// No properties, where the version has any.
@@ -254,6 +258,11 @@ fn padded_in_mqtt_5() -> Vec<Row> {
             "properties of SUBSCRIBE",
             b"\x82\x07\0\x09\0\0\x01a\0",
             b"\x82\x08\0\x09\x80\0\0\x01a\0",
+        ),
+        (
+            "properties of a long SUBSCRIBE",
+            packet(0x82, &[b"\0\x09\0\0\x80", &[b'a'; 128], b"\0"]),
+            packet(0x82, &[b"\0\x09\x80\0\0\x80", &[b'a'; 128], b"\0"]),
         ),
         row(
             "subscription identifier",

@@ -38,6 +38,7 @@ fn the_retain_flag_is_as_the_caller_says() {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             for retain in [true, false] {
                 let message = Message::new("a".into(), "x".into(), qos).with_retain(!retain);
+                assert_eq!(message.retain(), !retain);
                 let mut client = Client::connected(version);
                 let options = Outgoing {
                     retain,
@@ -99,6 +100,38 @@ fn identifiers_and_flags_survive_the_queue() {
     assert!(publish.retain);
     let properties = publish.properties.unwrap();
     assert_eq!(properties.subscription_ids, [NonZeroU32::MIN]);
+}
+
+// MQTT-1.5.5-1: a session takes no padded length, so what it is sent back has none.
+#[test]
+fn lengths_of_what_is_sent_take_no_more_bytes_than_they_need() {
+    let name_bytes = [117, 118, 119, 120, 121, 122, 123, 124, 125];
+    let payload_bytes = (90..130).chain(16_360..16_390);
+    let sizes = name_bytes.iter().map(|name| (*name, 1));
+    for (name_bytes, payload_bytes) in sizes.chain(payload_bytes.map(|payload| (1, payload))) {
+        let properties = PublishProperties {
+            message_expiry_interval: 60.try_into().ok(),
+            user_properties: vec![("n".repeat(name_bytes).into(), "".into())],
+            ..Default::default()
+        };
+        let publish = Publish {
+            properties: Some(properties),
+            payload: vec![b'x'; payload_bytes].into(),
+            ..message("a", QoS::AtLeastOnce)
+        };
+        let sent = encode_v5(publish.clone().into());
+        let message = Arc::new(
+            Client::connected(Version::V5)
+                .publish_inbound(publish)
+                .message,
+        );
+        let mut client = Client::connected(Version::V5);
+        let delivery = client.deliver(&message, QoS::AtLeastOnce.into());
+        assert_eq!(delivery, Delivery::Sent);
+        assert_eq!(client.out.len(), sent.len(), "{name_bytes} {payload_bytes}");
+        let again = Client::connected(Version::V5).send_raw(&client.out);
+        assert!(matches!(again, Action::Publish(_)), "{again:?}");
+    }
 }
 
 // MQTT-3.3.2-6
