@@ -212,13 +212,13 @@ def test_retained_messages_are_sent_as_retain_handling_says(guests):
 
 
 # MQTT-3.1.2-14, MQTT-3.1.2-15
-@each_level
-def test_a_will_is_retained_if_it_says_so(guests, level):
+@pytest.mark.parametrize(("level", "props"), [(4, b""), (5, b""), (5, EXPIRY_60)])
+def test_a_will_is_retained_if_it_says_so(guests, level, props):
     listener = guests.raw_login("listener", "alice", level=level)
     listener.subscribe("gone/+")
     for topic, is_retained in [("gone/quietly", False), ("gone/for-good", True)]:
         will = Will(topic, b"bye", qos=1, retain=is_retained)
-        guests.raw_login("client", "bob", level=level, will=will).close()
+        guests.raw_login("client", "bob", level=level, will=will, props=props).close()
         assert listener.read_message() == (topic, b"bye")
     # One PUBLISH after the will was heard: the server has done with it.
     retain(guests.raw_login("publisher", "bob"), "gone/other", b"")
@@ -229,6 +229,7 @@ def test_a_will_is_retained_if_it_says_so(guests, level):
     assert message.body[2:15] == b"gone/for-good"
     hears_nothing(later)
     retain(guests.raw_login("publisher", "bob"), "gone/for-good", b"")
+    guests.raw_login("client", "bob", clean=True).close()
 
 
 # MQTT-3.1.2-8
@@ -386,6 +387,23 @@ def test_what_a_member_of_a_group_refuses_goes_to_nobody(guests, qos):
         member.send(packet(answer, packet_id_of(message) + b"\x80\0"))
     for member in members:
         hears_nothing(member)
+
+
+# MQTT-4.8.2-5
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_a_member_of_a_group_leaves_unanswered_goes_to_nobody(server, guests, qos):
+    leaver, other = [guests.raw_login(f"member-{number}", "alice", level=5) for number in range(2)]
+    for member in (leaver, other):
+        subscribe(member, "$share/group/jobs", qos)
+    publisher = guests.raw_login("publisher", "bob")
+    for number in range(2):
+        publisher.publish("jobs", b"x", qos=qos, packet_id=number + 1)
+        publisher.expect(PUBREC if qos == 2 else PUBACK)
+    for member in (leaver, other):
+        assert member.next_message().payload == b"x"
+    leaver.close()
+    server.wait_for_client_ids("member-1", "publisher")
+    hears_nothing(other)
 
 
 # --- older versions ---
