@@ -19,6 +19,21 @@ fn ping_is_answered() {
     }
 }
 
+// MQTT-3.1.2-24, MQTT-3.12.4-1
+#[test]
+fn what_is_not_sent_yet_does_not_count_towards_the_packet_size() {
+    let connect = v5::Connect {
+        max_packet_size: 40.try_into().ok(),
+        ..connect_v5()
+    };
+    let mut client = Client::connected_with(Connect::V5(connect));
+    for _ in 0..50 {
+        let action = client.send_raw(&[0xC0, 0]);
+        assert!(matches!(action, Action::Continue), "{action:?}");
+    }
+    assert_eq!(client.out, [0xD0, 0].repeat(50));
+}
+
 // MQTT-3.14.4-3
 #[test]
 fn disconnect_ends_the_session_without_an_answer() {

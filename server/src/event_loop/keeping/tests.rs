@@ -1,8 +1,8 @@
 //! What a stored session gets for its subscriptions that match.
 
 use bytes::Bytes;
-use messages::{Attachment, Carrier, StoredRecipient, StoredRef, Subscription, To};
-use mqtt::{Message, QoS};
+use messages::{Attachment, Carrier, ReplyTo, StoredRecipient, StoredRef, Subscription, To};
+use mqtt::{Message, PublishOutcome, QoS};
 use presence::{Address, Opening, Org, Protocol, SessionId};
 
 use super::super::routing::{Origin, Routes};
@@ -107,15 +107,13 @@ fn no_local_keeps_a_message_and_a_will_from_their_publisher() {
     }
 }
 
-// MQTT-3.8.4-8
-#[test]
-fn at_qos_0_the_connection_gets_it_at_once() {
-    let org = Org::new("org");
+/// Connection 5 of loop 1.
+fn carrier() -> Carrier {
     let address = Address {
         worker: 1,
         connection: 5,
     };
-    let opened = org.open(&Opening {
+    let opened = Org::new("org").open(&Opening {
         id: SessionId([7; 16]),
         username: "alice",
         client_id: "client",
@@ -125,14 +123,19 @@ fn at_qos_0_the_connection_gets_it_at_once() {
         connected_at_ms: 1,
         address,
     });
-    let carrier = Carrier {
+    Carrier {
         address,
         ticket: 1,
         session: opened.session,
-    };
+    }
+}
+
+// MQTT-3.8.4-8
+#[test]
+fn at_qos_0_the_connection_gets_it_at_once() {
     let mut routes = Routes::default();
     let subscription = StoredRecipient {
-        carrier: Some(carrier),
+        carrier: Some(carrier()),
         ..matched(RETAIN_AS_PUBLISHED, Some(7))
     };
     let (origin, message) = (Origin::default(), message(QoS::ExactlyOnce));
@@ -144,4 +147,27 @@ fn at_qos_0_the_connection_gets_it_at_once() {
     assert_eq!((worker, delivery.connection), (1, 5));
     assert_eq!((delivery.qos, delivery.retain), (QoS::AtMostOnce, true));
     assert_eq!(delivery.identifiers.as_ref().unwrap()[0].get(), 7);
+}
+
+// §3.4.2.1: 0x10 is for a message that nobody gets.
+#[test]
+fn the_keeper_is_told_whether_connections_get_it_too() {
+    let origin = Origin {
+        reply_to: Some(ReplyTo {
+            carrier: carrier(),
+            packet_id: 9,
+            qos: 1,
+            is_routed: false,
+        }),
+        ..Origin::default()
+    };
+    for (outcome, expected) in [
+        (PublishOutcome::Routed, true),
+        (PublishOutcome::NoMatchingSubscribers, false),
+    ] {
+        let reply_to = origin.reply_to_with(outcome).unwrap();
+        assert_eq!((reply_to.packet_id, reply_to.is_routed), (9, expected));
+    }
+    let nobody_asked = Origin::default().reply_to_with(PublishOutcome::Routed);
+    assert_eq!(nobody_asked, None);
 }
