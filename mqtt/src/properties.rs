@@ -101,6 +101,16 @@ mod tests {
                 Some(4),
             ),
             (
+                "behind two bytes",
+                b"\x08\x23\x00\x01\x02\x00\x00\x00\x00",
+                Some(5),
+            ),
+            (
+                "behind four bytes",
+                b"\x0A\x18\x00\x00\x00\x07\x02\x00\x00\x00\x00",
+                Some(7),
+            ),
+            (
                 "behind a text",
                 b"\x09\x03\x00\x01a\x02\x00\x00\x00\x00",
                 Some(6),
