@@ -82,12 +82,12 @@ fn altered(version: Version, alter: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 // MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-3.1.2-3, MQTT-3.1.2-11, MQTT-3.1.2-12, MQTT-3.1.2-13,
-// MQTT-3.1.3-4, MQTT-3.1.4-1
+// MQTT-3.1.3-3, MQTT-3.1.3-4, MQTT-3.1.4-1
 #[test]
 fn a_malformed_connect_is_answered_to_mqtt_5_only() {
     let flags_at = |version| if version == Version::V31 { 9 } else { 7 };
     type Alteration = fn(&mut Vec<u8>, usize);
-    let rows: [(&str, Alteration); 11] = [
+    let rows: [(&str, Alteration); 12] = [
         ("reserved flag", |body, flags| body[flags] |= 1),
         ("will QoS without will", |body, flags| {
             body[flags] |= 0b0000_1000
@@ -102,6 +102,7 @@ fn a_malformed_connect_is_answered_to_mqtt_5_only() {
         ("password missing", |body, flags| body[flags] |= 0b1100_0000),
         ("bytes after the end", |body, _| body.push(0)),
         ("cut short", |body, _| body.truncate(body.len() - 1)),
+        ("no client id", |body, _| body.truncate(body.len() - 7)),
         ("NUL in the client id", |body, _| {
             *body.last_mut().unwrap() = 0
         }),
