@@ -211,6 +211,27 @@ def test_retained_messages_are_sent_as_retain_handling_says(guests):
     retain(publisher, "handled", b"")
 
 
+# MQTT-3.3.4-3, MQTT-3.8.4-8
+@each_life
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_retained_message_comes_as_the_subscription_asks(guests, props, qos):
+    publisher = guests.raw_login("publisher", "bob")
+    for sent in (0, 1, 2):
+        publisher.hand_over(f"asked/{sent}", b"x", sent, retain=True)
+    publisher.ping()
+    client = guests.raw_login("client", "alice", level=5, clean=True, props=props)
+    filters = string("asked/+") + bytes([qos])
+    client.send(packet(SUBSCRIBE, b"\0\x05\x02\x0b\x07" + filters, 0x02))
+    assert client.expect(SUBACK).body[-1] == qos
+    messages = {each.topic: each for each in client.take_messages(3)}
+    for sent in (0, 1, 2):
+        message = messages.pop(f"asked/{sent}")
+        assert (message.qos, message.retain) == (min(sent, qos), True)
+        assert message.props == b"\x0b\x07", "the subscription identifier"
+        publisher.hand_over(f"asked/{sent}", b"", retain=True)
+    client.send(disconnect(0, session_expiry(0)))
+
+
 # MQTT-3.1.2-14, MQTT-3.1.2-15
 @pytest.mark.parametrize(("level", "props"), [(4, b""), (5, b""), (5, EXPIRY_60)])
 def test_a_will_is_retained_if_it_says_so(guests, level, props):
