@@ -61,6 +61,7 @@ impl Run {
                 sessions_max: SESSIONS,
                 window: 64,
                 memory_bytes_max: 64 << 20,
+                subscriptions_waiting_max: 1,
             },
             segment_bytes: 64 << 20,
         };

@@ -36,6 +36,9 @@ pub struct Limits {
     /// Bytes of messages in memory that SQLite does not have yet: at the limit, publishers are
     /// told to try again.
     pub memory_bytes_max: usize,
+    /// Subscriptions of one session whose retained messages wait; those of further ones are not sent.
+    /// Only a client that subscribes again and again and acknowledges nothing has so many.
+    pub subscriptions_waiting_max: usize,
 }
 
 /// What one organisation may have. By default nothing.

@@ -25,6 +25,7 @@ const LIMITS: Limits = Limits {
     sessions_max: 100,
     window: 4,
     memory_bytes_max: 1 << 20,
+    subscriptions_waiting_max: 16,
 };
 
 const QUOTA: Quota = Quota {

@@ -105,6 +105,8 @@ pub struct Settings {
     pub outbound_bytes_max: usize,
     /// Subscriptions per session.
     pub subscriptions_per_session_max: u16,
+    /// New subscriptions of a session whose retained messages wait.
+    pub subscriptions_waiting_max: usize,
     /// Connections of the whole server.
     pub connections_max: usize,
     /// Connections beyond them that are told so.

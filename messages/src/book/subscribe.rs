@@ -14,10 +14,6 @@ use crate::kept::{RetainedQuery, RetainedRow};
 use crate::record::{Published, Record, Retain, Target};
 use crate::request::{RetainHandling, Subscribe, Unsubscribe, Wanted};
 
-/// Subscriptions of one session whose retained messages wait; those of further ones are not sent. Only
-/// a client that subscribes again and again and acknowledges nothing has so many.
-const SUBSCRIPTIONS_WAITING_MAX: usize = 1_024;
-
 /// Retained messages found at a time.
 const PIECE: usize = 64;
 
@@ -66,7 +62,8 @@ impl Book {
                 .for_each(|reading| reading.first_turn += 1);
         }
         let waiting = self.readings.entry(session).or_default();
-        let room = SUBSCRIPTIONS_WAITING_MAX.saturating_sub(waiting.len());
+        let most = self.limits.subscriptions_waiting_max;
+        let room = most.saturating_sub(waiting.len());
         self.tally.retained_cut += readings.len().saturating_sub(room) as u64;
         waiting.extend(readings.into_iter().take(room));
     }

@@ -233,9 +233,9 @@ fn a_client_that_subscribes_again_and_again_waits_for_no_more_than_a_bound() {
     }
     let attachment = house.attach("c").attachment.unwrap();
     house.desk.take_tally();
-    for _ in 0..1_100 {
+    for _ in 0..100 {
         house.subscribe(attachment, "#", 1, RetainHandling::Always);
     }
     // The first one waits for the client's acknowledgements, too.
-    assert_eq!(house.desk.take_tally().retained_cut, 1_100 - 1_024);
+    assert_eq!(house.desk.take_tally().retained_cut, 100 - 16);
 }

@@ -112,6 +112,7 @@ pub(super) fn settings(config: &Config, shares: Shares) -> Settings {
         connect_bytes_max: settings.connect_bytes_max,
         outbound_bytes_max: settings.outbound_bytes_max,
         subscriptions_per_session_max: narrow(settings.subscriptions_per_session_max),
+        subscriptions_waiting_max: config.retained.subscriptions_waiting_max,
         connections_max: shares.connections_max,
         refusals_max: shares.refusals_max,
         trusted: config.proxy_protocol.trusted.as_slice().into(),

@@ -51,6 +51,8 @@ pub struct RetainedConfig {
     pub messages_max: usize,
     /// Bytes of their topics and messages.
     pub bytes_max: usize,
+    /// New subscriptions of a session that wait for theirs.
+    pub subscriptions_waiting_max: usize,
 }
 
 impl Default for RetainedConfig {
@@ -58,6 +60,7 @@ impl Default for RetainedConfig {
         Self {
             messages_max: 100_000,
             bytes_max: 67_108_864,
+            subscriptions_waiting_max: 1024,
         }
     }
 }

@@ -38,6 +38,9 @@ pub struct MqttMetrics {
     pub messages_delivered: Counter,
     /// Times that nothing was read from a client because it took no answers.
     pub reads_held: Counter,
+    /// New subscriptions that were not sent what is retained: too many others of the connection
+    /// waited for theirs. Of stored sessions, at QoS 0.
+    pub retained_cut: Counter,
     /// Application messages not delivered to a subscriber, by reason.
     pub messages_dropped: Family<ReasonLabel, Counter>,
 }
@@ -143,6 +146,11 @@ impl MqttMetrics {
                 "reads_held",
                 "Times that nothing was read from a client that took no answers",
                 &metrics.reads_held,
+            ),
+            (
+                "retained_cut",
+                "Subscriptions that did not get retained messages",
+                &metrics.retained_cut,
             ),
             (
                 "messages_delivered",

@@ -25,9 +25,6 @@ use super::worker::Worker;
 /// Messages looked up at once.
 const ROWS_PER_PIECE: usize = 64;
 
-/// Subscriptions of one connection whose retained messages wait; those of further ones are not sent.
-const SUBSCRIPTIONS_WAITING_MAX: usize = 1_024;
-
 /// What is still to be sent, by connection.
 #[derive(Default)]
 pub(super) struct Retaining {
@@ -70,12 +67,14 @@ impl Job {
 }
 
 impl Retaining {
-    fn add(&mut self, key: usize, job: Job) {
+    /// Answers whether there was room: `most` of one connection wait.
+    fn add(&mut self, key: usize, job: Job, most: usize) -> bool {
         let jobs = &mut self.jobs.entry(key as u32).or_default().waiting;
-        // Else a client subscribes again and again and reads nothing.
-        if jobs.len() < SUBSCRIPTIONS_WAITING_MAX {
+        let has_room = jobs.len() < most;
+        if has_room {
             jobs.push_back(job);
         }
+        has_room
     }
 
     pub(super) fn forget(&mut self, key: usize) {
@@ -101,6 +100,7 @@ impl Worker {
             return;
         }
         let after = self.reach_changes(key).unwrap_or_default();
+        let house = Arc::clone(&self.house);
         for &(filter, qos) in wanted {
             let job = Job {
                 query: RetainedQuery::new(filter),
@@ -111,7 +111,10 @@ impl Worker {
                 identifier,
                 after,
             };
-            self.retaining.add(key, job);
+            let most = house.shared.settings.subscriptions_waiting_max;
+            if !self.retaining.add(key, job, most) {
+                house.shared.metrics.retained_cut.inc();
+            }
         }
     }
 

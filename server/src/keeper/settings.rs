@@ -66,6 +66,7 @@ fn settings(config: &Config) -> Settings {
             sessions_max: sessions.stored_max,
             window: sessions.window,
             memory_bytes_max: sessions.memory_bytes_max,
+            subscriptions_waiting_max: config.retained.subscriptions_waiting_max,
         },
         segment_bytes: sessions.segment_bytes,
     }

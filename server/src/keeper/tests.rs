@@ -48,6 +48,7 @@ fn ready(dir: &Path, requests_max: usize) -> Prepared {
             sessions_max: 1_000,
             window: 8,
             memory_bytes_max: 1 << 24,
+            subscriptions_waiting_max: 8,
         },
         segment_bytes: 1 << 20,
     };

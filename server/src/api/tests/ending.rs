@@ -60,6 +60,7 @@ impl Ending {
                 connect_bytes_max: 1024,
                 outbound_bytes_max: 1024,
                 subscriptions_per_session_max: 1,
+                subscriptions_waiting_max: 1,
                 connections_max: 1,
                 refusals_max: 1,
                 trusted: Box::default(),

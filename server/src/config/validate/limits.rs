@@ -407,6 +407,11 @@ fn session_rules(config: &Config) -> Vec<Rule> {
             retained.bytes_max as u64,
             0..=64 * gib,
         ),
+        (
+            "retained.subscriptions_waiting_max",
+            retained.subscriptions_waiting_max as u64,
+            1..=65_535,
+        ),
     ]
 }
 
