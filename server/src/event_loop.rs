@@ -15,6 +15,7 @@
 //! - [`routing`]: which sessions get a message, and on which loops they are
 //! - [`keeping`]: what the keeper is told of it; [`stored`]: sessions that outlive connections
 //! - [`retained`]: retained messages for new subscriptions
+//! - [`backlog`]: crowds that are served in slices of turns
 //! - [`outbound`]: messages to subscribers and bytes to sockets, within limits
 //! - [`passes`]: the terms of connections that are not like all others
 //! - [`closing`]: every way a connection ends
@@ -26,6 +27,7 @@
 
 mod actions;
 mod arrivals;
+mod backlog;
 mod closing;
 mod connection;
 mod decoded;

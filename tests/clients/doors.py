@@ -1,6 +1,5 @@
 """A server with every door open: TCP, WebSocket and HTTP, each with and without TLS."""
 
-import re
 import socket
 import types
 
@@ -28,13 +27,6 @@ class TlsServer(Server):
         )
         text = self.config.read_text()
         self.config.write_text(text.replace("[listen]\n", f"[listen]\n{doors}"))
-
-    def metric(self, name):
-        found = re.search(rf"^whosthere_{re.escape(name)} (\S+)$", self.metrics(), re.MULTILINE)
-        return float(found[1]) if found else 0
-
-    def metrics(self):
-        return self.get("/metrics").body.decode()
 
     def served_certificate(self, port):
         """What a client that connects now is shown."""

@@ -219,6 +219,14 @@ class Http:
         """The client ids of the rows, sorted; a session that is there twice shows twice."""
         return sorted(row["client_id"] for row in self.presence(key, **query)["users"])
 
+    def metric(self, name):
+        """A figure of `/metrics` by its name, with its labels if it has some."""
+        found = re.search(rf"^whosthere_{re.escape(name)} (\S+)$", self.metrics(), re.MULTILINE)
+        return float(found[1]) if found else 0
+
+    def metrics(self):
+        return self.get("/metrics").body.decode()
+
     def wait_for_client_ids(self, *expected, key=KEY, **query):
         expected = sorted(expected)
         wait_until(

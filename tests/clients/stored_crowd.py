@@ -1,4 +1,4 @@
-"""Many clients whose sessions are stored, and bystanders who notice what they cost others."""
+"""Many clients, mostly with sessions that are stored, and bystanders who notice what they cost others."""
 
 import contextlib
 import resource
@@ -35,14 +35,14 @@ def server_for_crowds(folder):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def come(server, numbers, will_of=lambda _: None, filter_of=None, stay=True):
+def come(server, numbers, will_of=lambda _: None, filter_of=None, stay=True, is_stored=True):
     """Clients of the crowd, by number, each a user of its own; subscribed if `filter_of` says to
     what. Answers those connections that stay."""
     crowd = {}
     numbers = list(numbers)
     for first in range(0, len(numbers), AT_ONCE):
         batch = numbers[first : first + AT_ONCE]
-        clients = {number: hello(server, number, will_of(number)) for number in batch}
+        clients = {n: hello(server, n, will_of(n), is_stored) for n in batch}
         for number, client in clients.items():
             connack = client.expect(CONNACK).body
             assert connack[1] == 0, f"CONNACK {connack[1]:#x}"
@@ -63,14 +63,13 @@ def come(server, numbers, will_of=lambda _: None, filter_of=None, stay=True):
     return crowd
 
 
-def hello(server, number, will=None):
+def hello(server, number, will=None, is_stored=True):
     """A connection of the crowd that has asked to come in."""
     client = RawClient(server.mqtt_port, 60)
     user = f"{number}@{CROWD_ORG}"
-    props = session_expiry(EXPIRY_SECS)
-    client.send_connect(
-        f"crowd-{number}", user, "any", 5, keep_alive=0, clean=False, props=props, will=will
-    )
+    props = session_expiry(EXPIRY_SECS) if is_stored else b""
+    life = {"clean": not is_stored, "props": props, "will": will}
+    client.send_connect(f"crowd-{number}", user, "any", 5, keep_alive=0, **life)
     return client
 
 

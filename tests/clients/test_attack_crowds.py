@@ -1,4 +1,4 @@
-"""Crowds of stored sessions that do the same thing at once: drop, or all get one message.
+"""Crowds, mostly of stored sessions, that do the same thing at once: drop, or all get one message.
 
 `ATTACK_CROWD` is how many: some in every run, 10,000 and 100,000 by hand. What came of it is in
 `docs/attacks.md`.
@@ -10,7 +10,7 @@ import time
 import pytest
 
 from stored_crowd import MIB, Bystanders, come, hello, server_for_crowds, watcher
-from wire import CONNACK, RawClient, Will, disconnect, will_delay
+from wire import CONNACK, PUBACK, RawClient, Will, disconnect, publish, will_delay
 
 CROWD = int(os.environ.get("ATTACK_CROWD", "2000"))
 DELAY_SECS = 3 + CROWD // 1000
@@ -97,6 +97,40 @@ def test_a_crash_before_and_amid_delayed_wills_loses_none_of_them(tmp_path):
             known.add(number)
         watching.ping()
         print(f"\n{CROWD} wills told over two crashes, {len(repeated)} sent again as duplicates")
+
+
+# More than an event loop serves at once, in each of the two.
+LIVE_CROWD = max(CROWD, 2600)
+
+
+def test_a_crowd_that_is_there_gets_messages_in_order_while_others_are_served(tmp_path):
+    with server_for_crowds(tmp_path) as server:
+        crowd = come(server, range(LIVE_CROWD), filter_of=lambda _: "news", is_stored=False)
+        for number in range(0, LIVE_CROWD, 100):
+            crowd[number].subscribe("some/of/them")
+        publisher = RawClient(server.mqtt_port, 60)
+        publisher.login("publisher", "publisher@crowd", "any", 5)
+        topics = ["news", "news", "some/of/them", "news"]
+        with Bystanders(server) as bystanders:
+            began = time.monotonic()
+            for number, topic in enumerate(topics, 1):
+                publisher.send(publish(topic, b"%d" % number, 1, number, 5))
+            for _ in topics:
+                assert publisher.expect(PUBACK).body[2] == 0
+            taken_secs = time.monotonic() - began
+            for number, client in crowd.items():
+                expected = [1, 2, 3, 4] if number % 100 == 0 else [1, 2, 4]
+                messages = client.take_messages(len(expected))
+                assert [int(message.payload) for message in messages] == expected
+            all_secs = time.monotonic() - began
+        assert server.metric("deliveries_deferred_total") > 0
+        print(
+            f"\n{LIVE_CROWD} subscribers: PUBACK of {len(topics)} messages after"
+            f" {taken_secs * 1000:.0f} ms, all had them after {all_secs:.1f} s; {bystanders}"
+        )
+        assert bystanders.loop_secs < PATIENCE_SECS
+        for client in crowd.values():
+            client.close()
 
 
 FILTERS = {

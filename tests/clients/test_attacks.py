@@ -91,17 +91,12 @@ def test_who_asks_and_asks_and_reads_no_answer_is_not_read_from(server, guests, 
     assert asked < 32 * MIB // 20, "the server reads on for ever"
     bystander()
     assert server.rss_bytes() - before < GROWTH_MAX
-    assert metric(server, "reads_held_total") > 0
+    assert server.metric("reads_held_total") > 0
     # Many thousands: not taken apart one by one.
     body = client.expect(SUBACK).body
     assert body[:2] == b"\0\7"
     rest = packet(SUBACK, body) * (asked - 1)
     assert client.read_bytes(len(rest)) == rest
-
-
-def metric(server, name):
-    lines = server.get("/metrics").body.decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"whosthere_{name}"))
 
 
 @pytest.mark.parametrize("level", [4, 5])
@@ -189,7 +184,7 @@ def test_a_flood_of_retained_messages_ends_at_the_quota(server, guests, bystande
     for reader in readers:
         reader.send(subscribe(1, ["#"]) * 200)
     bystander()
-    wait_until(lambda: metric(server, "retained_cut_total") > 0, "more than may wait are counted")
+    wait_until(lambda: server.metric("retained_cut_total") > 0, "more than may wait are counted")
     for number in range(RETAINED_MAX):
         client.send(packet(PUBLISH, string(f"r/{number}") + b"\0\1" + b"\0", 0x03))
         client.expect(PUBACK)
@@ -274,7 +269,7 @@ def test_floods_of_others_keep_nobody_waiting_who_asks_for_little(
     for first in range(0, len(filters), 64):
         watcher.subscribe(*filters[first : first + 64])
     flood = publish("x/" * level_count + "z", b"x") * 6000
-    received = functools.partial(metric, server, "messages_received_total")
+    received = functools.partial(server.metric, "messages_received_total")
     before = received()
     with floods(guests, flood):
         wait_until(lambda: received() > before + come, "the floods have come")
@@ -283,7 +278,7 @@ def test_floods_of_others_keep_nobody_waiting_who_asks_for_little(
             bystander()
             passed = received() - before
             assert passed < passed_max
-    assert metric(server, "reads_deferred_total") > 0
+    assert server.metric("reads_deferred_total") > 0
 
 
 def test_a_thousand_share_groups_of_one_filter_cost_a_message_each(guests, bystander):

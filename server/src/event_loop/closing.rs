@@ -185,6 +185,7 @@ impl Worker {
     /// Tells every client that the server stops, and closes its connection. The sessions end in the
     /// journal after all event loops have finished.
     pub(super) fn send_everybody_away(&mut self) {
+        self.finish_backlog();
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in &keys {
             self.detach(*key, None, true);
@@ -194,6 +195,7 @@ impl Worker {
         }
         // While those whom they reach still have their connections.
         self.publish_wills();
+        self.finish_backlog();
         for key in keys {
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.online = None;

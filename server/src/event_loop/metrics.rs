@@ -20,6 +20,8 @@ pub struct MqttMetrics {
     pub newcomers_deferred: Counter,
     /// Turns of a loop that left clients waiting that sent more than others.
     pub reads_deferred: Counter,
+    /// Times that a loop had more messages to hand out than a turn allows.
+    pub deliveries_deferred: Counter,
     /// Connections turned away, by reason.
     pub refused: Family<ReasonLabel, Counter>,
     /// Sessions that began.
@@ -121,6 +123,11 @@ impl MqttMetrics {
                 "reads_deferred",
                 "Turns that left clients waiting that sent more than others",
                 &metrics.reads_deferred,
+            ),
+            (
+                "deliveries_deferred",
+                "Times that a loop had more messages to hand out than a turn allows",
+                &metrics.deliveries_deferred,
             ),
             (
                 "sessions_opened",

@@ -249,9 +249,7 @@ impl Worker {
         deliveries: &[Delivery],
     ) -> bool {
         if worker == self.index {
-            for delivery in deliveries {
-                self.deliver_or_pass_on(delivery, message, Some(org));
-            }
+            self.hand_out(message, Some(org), deliveries);
             return true;
         }
         let number = usize::from(worker);
@@ -273,9 +271,7 @@ impl Worker {
     ) {
         if worker == self.index {
             self.house.mailboxes[usize::from(worker)].release(deliveries.len());
-            for delivery in deliveries {
-                self.deliver_or_pass_on(delivery, message, Some(org));
-            }
+            self.hand_out(message, Some(org), deliveries);
         } else {
             self.pack(usize::from(worker), message, org, deliveries);
         }
@@ -329,15 +325,13 @@ impl Worker {
             let (own, others) = deliveries.split_at(sent.delivery_count);
             deliveries = others;
             self.has_more_behind = has_more_letters || !others.is_empty();
-            for delivery in own {
-                self.deliver_or_pass_on(delivery, &sent.message, sent.org.as_ref());
-            }
+            self.hand_out_in_turn(&sent.message, sent.org.as_ref(), own);
         }
     }
 
     /// Gives a message to a connection; if that no longer carries the session, which was chosen from
     /// a share group, to another member.
-    fn deliver_or_pass_on(
+    pub(super) fn deliver_or_pass_on(
         &mut self,
         delivery: &Delivery,
         message: &Arc<Message>,

@@ -12,6 +12,7 @@ use presence::Org;
 use slab::Slab;
 
 use super::House;
+use super::backlog::Backlog;
 use super::connection::{Connection, Online, Pending, Tick};
 use super::decoded::Decoded;
 use super::held_back::HeldBack;
@@ -70,6 +71,7 @@ pub(super) struct Worker {
     /// Doors at which more wait than are let in at once.
     pub(super) doors_crowded: bool,
     pub(super) queues: Queues,
+    pub(super) backlog: Backlog,
     /// When those who ask for much have to wait for the next turn.
     pub(super) slice_ends: Instant,
     /// When the lack of files was logged last.
@@ -162,6 +164,7 @@ impl Worker {
             doors_again: false,
             doors_crowded: false,
             queues: Queues::default(),
+            backlog: Backlog::default(),
             slice_ends: Instant::now(),
             warned_at: None,
             last_ticket: 0,
@@ -214,6 +217,7 @@ impl Worker {
                 }
             }
             self.serve_queues();
+            self.serve_backlog();
             self.send_retained_again();
             self.sweep();
             self.settle();
@@ -223,7 +227,10 @@ impl Worker {
 
     /// No time if there is something left to do that no event will tell of.
     fn poll_timeout(&self) -> Duration {
-        let has_work = !self.queues.is_empty() || self.doors_crowded || self.retaining.is_due();
+        let has_work = !self.queues.is_empty()
+            || !self.backlog.is_empty()
+            || self.doors_crowded
+            || self.retaining.is_due();
         if has_work {
             Duration::ZERO
         } else {
