@@ -12,6 +12,7 @@ use mqtt::DisconnectReason;
 use presence::{EndReason, SessionRef};
 
 use super::connection::{Connection, Ending, Phase, Tick, Transport};
+use super::turns::Turn;
 use super::websocket::{self, Closing};
 use super::worker::Worker;
 
@@ -142,14 +143,16 @@ impl Worker {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
-        let silent = self.now.since(connection.active_at);
+        let silent = self.heard_at.beyond(connection.active_at);
         let settings = &self.house.shared.settings;
         if connection.phase == Phase::Opening {
             // It is the journal's turn, not the client's.
         } else if connection.phase == Phase::Lingering {
-            if silent > LINGER_TENTHS {
+            if self.now.since(connection.active_at) > LINGER_TENTHS {
                 self.close(key, EndReason::ConnectionLost);
             }
+        } else if connection.turn != Turn::None {
+            // It has spoken, and waits until it is heard.
         } else if connection.online.is_none() {
             if silent > settings.connect_timeout_secs * Tick::PER_SEC {
                 self.house.shared.metrics.refuse("connect_timeout");

@@ -52,6 +52,11 @@ impl Tick {
     pub(super) fn since(self, earlier: Self) -> u32 {
         self.0.wrapping_sub(earlier.0)
     }
+
+    /// As [`since`](Self::since), and nothing if `other` is later.
+    pub(super) fn beyond(self, other: Self) -> u32 {
+        u32::try_from(self.since(other).cast_signed()).unwrap_or(0)
+    }
 }
 
 /// What lies between TCP and MQTT.
@@ -190,6 +195,14 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_are_compared_over_their_wrap() {
+        assert_eq!(Tick(5).beyond(Tick(3)), 2);
+        assert_eq!(Tick(3).beyond(Tick(5)), 0);
+        assert_eq!(Tick(1).beyond(Tick(u32::MAX)), 2);
+        assert_eq!(Tick(u32::MAX).beyond(Tick(1)), 0);
+    }
 
     /// Every connection pays this, and most are idle.
     #[test]

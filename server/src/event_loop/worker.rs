@@ -79,6 +79,10 @@ pub(super) struct Worker {
     pub(super) last_ticket: u32,
     started: Instant,
     pub(super) now: Tick,
+    /// What had come before this time has been heard of: only then is silence a client's own.
+    pub(super) heard_at: Tick,
+    /// When the round of polls began after which that is so, and the events that it has brought.
+    round: (Tick, usize),
     /// Unix time in milliseconds: messages expire by it.
     pub(super) now_ms: u64,
     pub(super) read_buffer: Box<[u8]>,
@@ -170,6 +174,8 @@ impl Worker {
             last_ticket: 0,
             started: Instant::now(),
             now: Tick(0),
+            heard_at: Tick(0),
+            round: (Tick(0), 0),
             now_ms: unix_ms(),
             read_buffer: vec![0; READ_BYTES].into(),
             routes: Routes::default(),
@@ -207,6 +213,7 @@ impl Worker {
             self.tick();
             self.begin_slice(SLICE);
             self.events_behind = events.iter().count();
+            self.note_heard(self.events_behind);
             let are_few = self.events_behind <= FEW_EVENTS;
             for event in &events {
                 self.events_behind -= 1;
@@ -236,6 +243,20 @@ impl Worker {
         } else {
             POLL_TIMEOUT
         }
+    }
+
+    /// A poll brings no more than so many events, those that have waited longest first. So all that had
+    /// something to say when a round of polls began were heard of when one brings fewer, or all together
+    /// as many as there are connections.
+    fn note_heard(&mut self, event_count: usize) {
+        let (began_at, before) = self.round;
+        let began_at = if before == 0 { self.now } else { began_at };
+        let count = before + event_count;
+        let is_over = event_count < EVENTS_PER_POLL_MAX || count >= self.connections.len();
+        if is_over {
+            self.heard_at = began_at;
+        }
+        self.round = (began_at, if is_over { 0 } else { count });
     }
 
     /// Posts and sends what is to be sent. That may end sessions, whose wills are published.
