@@ -4,7 +4,7 @@ rights: rules that a restart has changed, or another token."""
 import pytest
 
 from harness import Server
-from test_accounts import HS_SECRET, SUCCESS, TOKEN_KEY, metric, org, token
+from test_accounts import HS_SECRET, QUOTA, SUCCESS, TOKEN_KEY, metric, org, token
 from wire import RawClient, disconnect, session_expiry
 
 REASON_STRING = 0x1F
@@ -132,4 +132,23 @@ def test_a_delivery_that_has_begun_is_completed(tmp_path):
         assert all(message.dup for message in again)
         assert [each.packet_id for each in again] == [each.packet_id for each in begun]
         device.ping()
+        leave(device)
+
+
+def test_what_a_session_has_is_listed_though_the_quota_is_lower_now(tmp_path):
+    server = Server(tmp_path, issuer("# quota"))
+    with server:
+        device = carol(server)
+        assert list(device.subscribe("a", "b", "c", qos=1)[-3:]) == [1, 1, 1]
+        leave(device)
+        server.stop()
+        quota = "[org.quota]\nsubscriptions_per_session_max = 1\n"
+        server.config.write_text(server.config.read_text().replace("# quota", quota))
+        server.start()
+        device = carol(server)
+        for topic in "abc":
+            assert server.client_ids(key=TOKEN_KEY, topic=topic) == ["device"]
+            device.publish(topic, b"own")
+            assert device.take_message().topic == topic
+        assert list(device.subscribe("a", "d", qos=1)[-2:]) == [1, QUOTA]
         leave(device)

@@ -199,7 +199,7 @@ impl Worker {
                 stored.is_resumed = attached.session_present;
                 expiry_secs = stored.expiry_secs;
             }
-            self.enter_subscriptions(key, &org, carrier.session, attached);
+            Self::enter_subscriptions(&org, carrier.session, attached);
         } else {
             self.stored.remove(&(key as u32));
         }
@@ -234,13 +234,13 @@ impl Worker {
     }
 
     /// The subscriptions come back with the client: whoever asks is told of them.
-    fn enter_subscriptions(&self, key: usize, org: &Org, session: SessionRef, attached: &Attached) {
+    fn enter_subscriptions(org: &Org, session: SessionRef, attached: &Attached) {
         org.mark_stored(session);
-        let most = self.subscriptions_max(key);
         for (filter, subscription) in &attached.subscriptions {
             let id = subscription.id.and_then(NonZeroU32::new);
+            // All that bring messages are listed, also if only fewer may be made now.
             let entered = TopicFilter::parse(filter)
-                .map(|filter| org.subscribe(session, filter, subscription.options, id, most));
+                .map(|filter| org.subscribe(session, filter, subscription.options, id, u16::MAX));
             if !matches!(entered, Ok(Ok(_))) {
                 tracing::warn!(%filter, "a stored subscription is not listed");
             }
