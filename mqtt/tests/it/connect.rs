@@ -352,6 +352,7 @@ fn connack_fits_every_client_that_is_let_in() {
                 let accepted = Accepted {
                     assigned_client_id,
                     session_present: false,
+                    reason: Some("as good as ever"),
                     ..Default::default()
                 };
                 client
@@ -371,6 +372,29 @@ fn connack_fits_every_client_that_is_let_in() {
         (200 - 32) + (200 - 71),
         "nobody else is turned away"
     );
+}
+
+// MQTT-3.2.2-19
+#[test]
+fn connack_says_in_words_what_there_is_to_say_where_that_fits() {
+    let said = |bytes_max: u32| {
+        let mut client = Client::new(Version::V5);
+        let connect = v5::Connect {
+            max_packet_size: bytes_max.try_into().ok(),
+            ..connect_v5()
+        };
+        let _ = client.connect(Connect::V5(connect));
+        client.accept_as(&Accepted {
+            reason: Some("as good as ever"),
+            ..Accepted::default()
+        });
+        match &client.replies_v5()[..] {
+            [v5::Packet::ConnectAck(connack)] => connack.reason_string.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(said(200).as_deref(), Some("as good as ever"));
+    assert_eq!(said(30), None);
 }
 
 // MQTT-3.2.0-2
