@@ -17,7 +17,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from harness import BINARY, KEY, ORG, Server, wait_until
 from hooks import SECRET as HOOK_SECRET
 from receiver import Receiver
-from wire import DISCONNECT, PUBACK, RawClient, connect, properties, string
+from wire import (
+    DISCONNECT,
+    PUBACK,
+    PUBLISH,
+    RawClient,
+    Will,
+    connect,
+    properties,
+    session_expiry,
+    string,
+)
 
 HS_SECRET = "0123456789abcdef0123456789abcdef"
 TOKEN_KEY = "sk_test_ffeeddccbbaa99887766554433221100"
@@ -192,6 +202,39 @@ def test_a_session_ends_with_its_token_and_the_webhook_says_why(tmp_path):
             wait_until(lambda: len(receiver.requests) == 2, "both events came")
             reasons = [each.data.get("reason") for each in receiver.requests]
             assert reasons[-1] == "credentials_expired", reasons
+
+
+def test_with_a_token_ends_neither_what_was_stored_nor_the_will(tmp_path):
+    issuer = f'[[org.jwt]]\nsecret = "{HS_SECRET}"\nleeway_secs = 0'
+    with Server(tmp_path, org(issuer)) as server:
+        hearing = RawClient(server.mqtt_port)
+        assert hearing.login("hearing", "dave@org_t", token("HS256", "dave"), 5)[1] == SUCCESS
+        hearing.subscribe("gone/#", qos=1)
+        device = RawClient(server.mqtt_port)
+        stored = {"clean": False, "props": session_expiry(3600)}
+        brief, will = token("HS256", lifetime_secs=2), Will("gone/carol", b"gone", 1)
+        assert device.login("device", "carol@org_t", brief, 5, will=will, **stored)[1] == SUCCESS
+        device.subscribe("to/carol", qos=1)
+        hearing.hand_over("to/carol", b"before")
+        sent, goodbye = device.packets_until_closed()
+        assert (sent.kind, goodbye.kind, goodbye.body[0]) == (PUBLISH, DISCONNECT, EXPIRED)
+        assert hearing.take_message().payload == b"gone"
+        hearing.hand_over("to/carol", b"after")
+        device = RawClient(server.mqtt_port)
+        assert device.login("device", "carol@org_t", brief, 5, **stored)[1] == BAD_PASSWORD
+        device = RawClient(server.mqtt_port)
+        assert device.login("device", "carol@org_t", token("HS256"), 5, **stored)[1] == SUCCESS
+        assert device.session_present
+        messages = [(each.payload, each.dup) for each in device.take_messages(2)]
+        assert messages == [(b"before", True), (b"after", False)]
+        # Who takes over with a token of his own does not end with the one before.
+        third = RawClient(server.mqtt_port)
+        brief = token("HS256", lifetime_secs=1)
+        assert third.login("device", "carol@org_t", brief, 5, **stored)[1] == SUCCESS
+        fourth = RawClient(server.mqtt_port)
+        assert fourth.login("device", "carol@org_t", token("HS256"), 5, **stored)[1] == SUCCESS
+        time.sleep(1.5)
+        fourth.ping()
 
 
 def test_two_thousand_who_come_back_pay_each_hash_once(tmp_path):
