@@ -98,8 +98,10 @@ impl Worker {
                 subscription_ids,
             } => {
                 message = self.read_stored(body)?;
-                // Once begun, a delivery is completed: the client has seen it already.
-                if !dup && !self.may_still_get(key, message.topic()) {
+                // At QoS 2 a delivery is completed once begun, or the identifier would have to stay
+                // taken: the client may know it. At QoS 1 nobody but us does.
+                let is_bound = *dup && *qos == 2;
+                if !is_bound && !self.may_still_get(key, message.topic()) {
                     self.house.shared.metrics.drop_messages("withdrawn", 1);
                     self.acknowledged(key, packet_id);
                     return None;
