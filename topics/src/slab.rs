@@ -294,6 +294,8 @@ mod tests {
         let mut slab = ChunkedSlab::new();
         (0..100 * CHUNK_SLOTS).for_each(|n| _ = slab.insert(n));
         let full = slab.heap_bytes();
+        assert!(!slab.is_empty());
+        assert!(full >= 100 * CHUNK_SLOTS * size_of::<Option<usize>>());
         (1..100 * CHUNK_SLOTS as u32).for_each(|number| _ = slab.remove(number));
         assert!(slab.heap_bytes() < full / 20, "{}", slab.heap_bytes());
         slab.remove(0);
