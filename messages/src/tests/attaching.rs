@@ -283,3 +283,44 @@ fn an_announced_client_is_known_until_the_last_of_its_connections_is_decided() {
     drop(second);
     assert!(!kept.knows("c"));
 }
+
+#[test]
+fn a_connection_carries_its_session_until_it_goes_or_is_taken_over() {
+    let mut house = House::new();
+    let kept = house.kept();
+    let wish = house.wish("c", HOUR);
+    let first = wish.carrier;
+    let attachment = house.attach_as(wish).attachment.unwrap();
+    let carried = Some((attachment.session, first));
+    assert_eq!(kept.carried_by(first.session), carried);
+    let wish = house.wish("c", HOUR);
+    let second = wish.carrier;
+    let attachment = house.attach_as(wish).attachment.unwrap();
+    assert_eq!(kept.carried_by(first.session), None);
+    let carried = Some((attachment.session, second));
+    assert_eq!(kept.carried_by(second.session), carried);
+    house.detach(attachment, false);
+    assert_eq!(kept.carried_by(second.session), None);
+}
+
+#[test]
+fn what_is_kept_is_counted_over_all_organisations() {
+    let mut house = House::new();
+    house.absent("c", "a/#");
+    house.attach("d");
+    house.retain("a", "12");
+    let mut wish = house.wish("e", HOUR);
+    wish.org = "other".into();
+    let attachment = house.attach_as(wish).attachment.unwrap();
+    house.subscribe(attachment, "b", 1, RetainHandling::Never);
+    assert!(house.kept().has_subscriptions());
+    let counts = house.desk.directory().counts();
+    assert_eq!((counts.sessions, counts.away), (3, 1));
+    assert_eq!((counts.subscriptions, counts.retained), (2, 1));
+    assert_eq!(
+        counts.retained_bytes,
+        house.kept().counts().retained_bytes,
+        "only acme has any"
+    );
+    assert!(counts.retained_bytes >= 3);
+}
