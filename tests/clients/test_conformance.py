@@ -369,6 +369,41 @@ def test_a_message_too_large_for_a_client_is_done_with(guests, props):
     guests.raw_login("client", "alice", clean=True).close()
 
 
+# MQTT-3.3.4-2, MQTT-3.3.4-4, MQTT-4.5.0-1
+@each_life
+def test_each_of_several_subscribers_gets_one_copy_whatever_overlaps(guests, props):
+    clients = []
+    for number in range(3):
+        client = guests.raw_login(f"client-{number}", "alice", level=5, clean=True, props=props)
+        for identifier, (topic_filter, qos) in enumerate([("lap/#", 0), ("lap/+", 2), ("+/a", 1)]):
+            body = b"\0\x05\x02\x0b" + bytes([identifier + 1]) + string(topic_filter) + bytes([qos])
+            client.send(packet(SUBSCRIBE, body, 0x02))
+            client.expect(SUBACK)
+        clients.append(client)
+    guests.raw_login("publisher", "bob").hand_over("lap/a", b"x", qos=2)
+    for client in clients:
+        message = client.take_message()
+        assert (message.payload, message.qos) == (b"x", 2)
+        identifiers = [message.props[at : at + 2] for at in range(0, len(message.props), 2)]
+        assert sorted(identifiers) == [b"\x0b\x01", b"\x0b\x02", b"\x0b\x03"]
+        hears_nothing(client)
+        client.send(disconnect(0, session_expiry(0)))
+
+
+# MQTT-4.3.3-11
+def test_the_handshake_of_a_message_that_nobody_gets_outlives_the_connection(server, guests):
+    client = guests.device("client")
+    client.publish("nobody", b"x", qos=2, packet_id=7)
+    assert client.expect(PUBREC).body[:3] == b"\0\x07\x10"
+    client.close()
+    server.wait_for_client_ids()
+    client = guests.device("client")
+    assert client.session_present
+    client.send(packet(PUBREL, b"\0\x07", 0x02))
+    assert client.expect(PUBCOMP).body in (b"\0\x07", b"\0\x07\0\0"), "it is known"
+    client.send(disconnect(0, session_expiry(0)))
+
+
 # MQTT-4.6.0-5, MQTT-4.6.0-6
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_messages_arrive_in_the_order_of_their_publisher(guests, qos):
