@@ -91,6 +91,30 @@ fn at_the_limit_a_new_one_is_not_kept_and_an_old_one_can_be_replaced() {
     assert!(!house.retain("c", "1").not_retained);
 }
 
+#[test]
+fn the_limit_in_bytes_is_reached_to_the_byte() {
+    let quota = Quota {
+        retained_bytes_max: 20,
+        ..QUOTA
+    };
+    let mut house = House::with(LIMITS, quota);
+    // Topic, bytes of the body, whether it is kept, and the bytes that are kept then.
+    for (topic, body_bytes, is_kept, bytes) in [
+        ("a", 9, true, 10),
+        ("b", 10, false, 10),
+        ("b", 9, true, 20),
+        ("c", 1, false, 20),
+        ("a", 10, false, 20),
+        ("a", 8, true, 19),
+        ("b", 11, false, 19),
+        ("b", 10, true, 20),
+    ] {
+        let outcome = house.retain(topic, &"x".repeat(body_bytes));
+        assert_eq!(!outcome.not_retained, is_kept, "{topic} {body_bytes}");
+        assert_eq!(house.kept().counts().retained_bytes, bytes);
+    }
+}
+
 // MQTT-3.3.2-5
 #[test]
 fn a_retained_message_expires() {
