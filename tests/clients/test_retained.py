@@ -72,7 +72,7 @@ def test_an_empty_one_clears_it(server, guests, here, life, qos):
 @each_life
 def test_who_subscribes_while_it_is_being_retained_gets_it(guests, here, life):
     """It was routed before, and the keeper, who has much to do, may not have come to it."""
-    busy = guests.device(f"{here}-busy")
+    busy = guests.device(f"{here}-busy", level=4)
     busy.subscribe("busy", qos=1)
     busy.send(b"".join(publish("busy", b"x", 1, number) for number in range(1, 201)))
     publisher = guests.raw_login("publisher", "bob", level=5)
