@@ -129,13 +129,13 @@ impl Listing {
         let parsed = filter
             .as_deref()
             .map(|text| TopicFilter::parse(text).expect("it was a filter when the listing began"));
-        let state = org.lock();
+        let mut state = org.lock();
         let mut effort = Effort {
             rows_left: rows_max,
             looks_left: LOOKS_PER_PIECE_MAX,
         };
         if self.candidates.is_empty() {
-            self.refill(&state, parsed);
+            self.refill(&mut state, parsed);
         }
         self.visit_candidates(&state, parsed, &mut effort, visit);
         // Whoever waits to change something goes first: see `crate::org`.
@@ -156,7 +156,7 @@ impl Listing {
 
     /// Finds the users to visit next; at most one part of the name table, or one piece of
     /// gathering, at a time.
-    fn refill(&mut self, state: &State, filter: Option<TopicFilter<'_>>) {
+    fn refill(&mut self, state: &mut State, filter: Option<TopicFilter<'_>>) {
         let from = self.after.map_or(0, |position| position.user);
         match std::mem::replace(&mut self.source, Source::Exhausted) {
             Source::User(name) => {

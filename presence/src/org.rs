@@ -13,6 +13,7 @@
 //! Nothing here copies a whole table to grow it, so that no single CONNECT pays for the millionth.
 //! The organisation is the outermost key: nothing in one `Org` can name anything in another.
 
+mod lately;
 mod routing;
 mod sessions;
 mod shares;

@@ -5,7 +5,8 @@
 //! lists change; the walk goes on from the last subscription it saw that is still in its place, or
 //! from the list's beginning. New subscriptions enter at the front, and members of share groups that
 //! are found gone move towards the end, so nobody who stays is missed, and
-//! who is found twice is one candidate all the same. Nobody is *believed*: whether a session
+//! who is found twice is one candidate all the same. Those who have subscribed meanwhile are candidates,
+//! too: they may have left a list before the walk came to it. Nobody is *believed*: whether a session
 //! qualifies is asked again when its row is visited.
 
 use topics::TopicFilter;
@@ -28,6 +29,8 @@ const FEW: usize = 4_096;
 pub(super) struct Gather {
     /// Filters and groups whose subscribers are still to be walked; `None` until they are found.
     lists: Option<Vec<List>>,
+    /// When those were found, see `Lately`.
+    began: u64,
     /// Where the walk through the last of them can go on, the newest last.
     seen: Vec<Mark>,
     found: Vec<Candidate>,
@@ -55,7 +58,7 @@ pub(super) enum Step {
 }
 
 impl Gather {
-    pub(super) fn step(&mut self, state: &State, filter: TopicFilter<'_>) -> Step {
+    pub(super) fn step(&mut self, state: &mut State, filter: TopicFilter<'_>) -> Step {
         let Some(lists) = &mut self.lists else {
             return self.find_lists(state, filter);
         };
@@ -71,13 +74,22 @@ impl Gather {
         if self.found.len() > state.users.len() / 4 + FEW {
             return Step::TooMany;
         }
-        if lists.is_empty() {
-            return Step::Done(std::mem::take(&mut self.found));
+        if !lists.is_empty() {
+            return Step::More;
         }
-        Step::More
+        let Some(lately) = state.lately.since(self.began) else {
+            return Step::TooMany;
+        };
+        let mut found = std::mem::take(&mut self.found);
+        found.extend(lately.filter_map(|slot| {
+            let user = state.users.get(slot)?;
+            Some((state.listing_key(&user.name), slot))
+        }));
+        Step::Done(found)
     }
 
-    fn find_lists(&mut self, state: &State, filter: TopicFilter<'_>) -> Step {
+    fn find_lists(&mut self, state: &mut State, filter: TopicFilter<'_>) -> Step {
+        self.began = state.lately.begin();
         let mut lists = Vec::new();
         let mut steps = TRIE_STEPS_MAX;
         let walked = state.filters.overlapping(filter, &mut steps, |first| {

@@ -9,6 +9,7 @@ use topics::slab::ChunkedSlab;
 use topics::split_table::SplitTable;
 use topics::{FilterTrie, NodeId};
 
+use super::lately::Lately;
 use super::shares::Shares;
 use crate::change::SessionFacts;
 use crate::id::{Address, Os, Protocol, SessionId, SessionRef};
@@ -261,6 +262,8 @@ pub(crate) struct State {
     /// Finds the subscriptions of sessions that have many, by session and list. The others' lists are
     /// short enough to be looked through.
     pub(crate) many: SplitTable,
+    /// For queries that gather subscribers.
+    pub(crate) lately: Lately,
     pub(crate) next_serial: u64,
     /// Names come from clients: the seed keeps them from choosing their place in a table.
     pub(crate) seed: RandomState,

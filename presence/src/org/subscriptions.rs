@@ -155,6 +155,8 @@ impl State {
         } else {
             self.subscriptions[last].next_of_session = added;
         }
+        let user = session.user;
+        self.lately.note(user);
         self.enter_into_many(session_slot, added);
     }
 

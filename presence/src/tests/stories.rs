@@ -229,6 +229,34 @@ fn a_share_group_is_gathered_whole_while_members_are_found_gone() {
 }
 
 #[test]
+fn who_exchanges_a_subscription_for_another_while_it_is_listed_is_found() {
+    let org = Org::new("org");
+    let join = |number: usize| {
+        let name = format!("user-{number}");
+        let session = open(&org, &name, &name).session;
+        subscribe(&org, session, "news/a");
+        session
+    };
+    let sessions: Vec<_> = (0..60).map(join).collect();
+    let mut listing = Listing::of_org(Some(filter("news/+")), None);
+    let (mut seen, mut pieces) = (Vec::new(), 0);
+    while listing.next_piece(&org, 100, &mut |view, _| seen.push(view.session.serial))
+        != Piece::Done
+    {
+        pieces += 1;
+        // The lists are known, and the walk begins with those who came last.
+        if (2..6).contains(&pieces) {
+            let session = sessions[pieces];
+            subscribe(&org, session, "news/b");
+            assert!(org.unsubscribe(session, filter("news/a")));
+        }
+    }
+    seen.sort_unstable();
+    let all: Vec<_> = sessions.iter().map(|session| session.serial).collect();
+    assert_eq!(seen, all);
+}
+
+#[test]
 fn filters_too_many_to_gather_are_answered_all_the_same() {
     let org = Org::new("org");
     for number in 0..20_000 {
