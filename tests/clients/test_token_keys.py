@@ -136,3 +136,11 @@ def test_logins_that_wait_for_keys_take_no_place_of_others(tmp_path):
             for client in waiting:
                 assert client.expect(CONNACK).body[1] == UNAVAILABLE
                 client.close()
+
+
+def test_an_address_that_is_not_allowed_is_told_with_the_setting(tmp_path):
+    with BadKeyServer() as source:
+        issuer = f'[[org.jwt]]\njwks_url = "http://127.0.0.1:{source.port}/"\n'
+        with Server(tmp_path, org(issuer)) as server:
+            assert code(server, "c", "carol@org_t", token("ES256")) == UNAVAILABLE
+            assert "see accounts.jwks_allow_addresses" in server.log

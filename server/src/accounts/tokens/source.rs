@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use webhook::deliver::Document;
+use webhook::deliver::{Document, FetchError};
+use webhook::outcome::DownReason;
 
 use super::keys::KeySet;
 use crate::accounts::AccountMetrics;
@@ -138,7 +139,7 @@ impl KeySource {
             Place::Url(document) => document
                 .fetch()
                 .await
-                .map_err(|error| error.to_string())?
+                .map_err(|error| explained(&error))?
                 .to_vec(),
             Place::File(path) => {
                 let (path, bytes_max) = (path.clone(), self.bytes_max);
@@ -185,6 +186,16 @@ impl KeySource {
 impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySource").finish_non_exhaustive()
+    }
+}
+
+/// Why there is no document, and what to do about it where a setting stands in the way.
+fn explained(error: &FetchError) -> String {
+    match error {
+        FetchError::Down(DownReason::Address(_)) => {
+            format!("{error}, see accounts.jwks_allow_addresses")
+        }
+        _ => error.to_string(),
     }
 }
 
