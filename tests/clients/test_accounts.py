@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -19,11 +18,13 @@ from hooks import SECRET as HOOK_SECRET
 from receiver import Receiver
 from wire import (
     DISCONNECT,
+    PINGRESP,
     PUBACK,
     PUBLISH,
     RawClient,
     Will,
     connect,
+    packet,
     properties,
     session_expiry,
     string,
@@ -103,12 +104,6 @@ def hash_of(password):
     ).stdout.strip()
 
 
-def metric(server, name):
-    text = server.get("/metrics").body.decode()
-    found = re.search(rf"^whosthere_{re.escape(name)} (\d+)", text, re.MULTILINE)
-    return int(found[1]) if found else 0
-
-
 def org(text, key=TOKEN_KEY):
     return f'[[org]]\nid = "org_t"\nsecret_keys = ["{key}"]\n{text}\n'
 
@@ -164,7 +159,7 @@ def test_keys_are_fetched_and_a_new_one_is_looked_up_at_most_now_and_then(tmp_pa
             time.sleep(1.1)
             assert login("EdDSA", "three") == BAD_PASSWORD
             assert login("RS256", "one") == SUCCESS, "what was fetched outlives a failure"
-            assert metric(server, "token_key_fetch_failures_total") >= 1
+            assert server.metric("token_key_fetch_failures_total") >= 1
 
 
 def test_a_key_that_was_taken_back_counts_no_more_after_a_sighup(tmp_path):
@@ -252,10 +247,10 @@ def test_two_thousand_who_come_back_pay_each_hash_once(tmp_path):
             for client in clients:
                 assert client.expect(2).body[1] == SUCCESS
                 client.close()
-        assert metric(server, "password_hashes_total") == users
+        assert server.metric("password_hashes_total") == users
         assert code(server, "c", "user1@org_t", "wrong") == BAD_PASSWORD
         assert code(server, "c", "nobody@org_t", "wrong") == BAD_PASSWORD
-        assert metric(server, "password_hashes_total") == users + 2
+        assert server.metric("password_hashes_total") == users + 2
 
 
 def test_rules_decide_who_may_do_what(tmp_path):
@@ -373,6 +368,18 @@ def test_a_user_s_only_device_can_be_another_where_all_places_are_taken(tmp_path
             client.close()
 
 
+def test_a_place_is_free_when_the_server_has_said_its_last_word(tmp_path):
+    """The client may take its time to close."""
+    with Server(tmp_path, org("open_auth = true\n[org.quota]\nconnections_max = 1\n")) as server:
+        for turn in range(20):
+            client = RawClient(server.mqtt_port)
+            assert client.login(f"client-{turn}", "carol@org_t", "x", 5)[1] == SUCCESS, turn
+            client.send(packet(PINGRESP))  # which no client may say
+            assert client.expect(DISCONNECT).body[0] >= 0x80
+            assert client.read_packet() is None
+        client.close()
+
+
 def test_guessing_is_slowed_for_passwords_and_keys(tmp_path):
     limits = "[accounts]\nguess_address_max = 5\nguess_window_secs = 60\n"
     with Server(tmp_path, limits) as server:
@@ -384,7 +391,7 @@ def test_guessing_is_slowed_for_passwords_and_keys(tmp_path):
         reply = server.get("/v2/utilities/presence", KEY)
         assert reply.problem(429)["type"].endswith("too-many-keys")
         assert 1 <= int(reply.headers["retry-after"]) <= 13
-        assert metric(server, "guesses_slowed_total") >= 8
+        assert server.metric("guesses_slowed_total") >= 8
         assert "alice-password" not in server.log and "guess" + "3" not in server.log
 
 
@@ -402,6 +409,6 @@ def test_a_flood_of_wrong_passwords_costs_no_more_checks_than_there_may_be_guess
         # A thousand checks take some twenty seconds on one core.
         assert time.monotonic() - began < 5
         elsewhere.close()
-        wait_until(lambda: metric(server, "guesses_slowed_total") > 900, "they are turned away")
+        wait_until(lambda: server.metric("guesses_slowed_total") > 900, "they are turned away")
         # One that is right, ten that are wrong, and those that were under way on each core.
-        assert metric(server, "password_hashes_total") <= 1 + 10 + (os.cpu_count() or 1)
+        assert server.metric("password_hashes_total") <= 1 + 10 + (os.cpu_count() or 1)

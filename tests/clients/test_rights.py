@@ -4,7 +4,7 @@ rights: rules that a restart has changed, or another token."""
 import pytest
 
 from harness import Server
-from test_accounts import HS_SECRET, QUOTA, SUCCESS, TOKEN_KEY, metric, org, token
+from test_accounts import HS_SECRET, QUOTA, SUCCESS, TOKEN_KEY, org, token
 from wire import RawClient, disconnect, session_expiry
 
 REASON_STRING = 0x1F
@@ -80,8 +80,8 @@ def test_rules_that_are_new_hold_for_a_session_that_is_old(tmp_path, level):
         device.publish("secret/plan", b"refused", qos=0)
         send_to_all(server)
         assert topics_until_quiet(device) == ["news/today"] * 2
-        assert metric(server, "messages_withdrawn_total") == 1
-        dropped = metric(server, 'messages_dropped_total{reason="withdrawn"}')
+        assert server.metric("messages_withdrawn_total") == 1
+        dropped = server.metric('messages_dropped_total{reason="withdrawn"}')
         assert dropped == 2, "what waited; what came later was not queued"
         leave(device)
 

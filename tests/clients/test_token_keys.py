@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import Server, wait_until
-from test_accounts import BAD_PASSWORD, SUCCESS, code, hash_of, metric, org, public_jwk, token
+from test_accounts import BAD_PASSWORD, SUCCESS, code, hash_of, org, public_jwk, token
 from wire import CONNACK, RawClient
 
 UNAVAILABLE, BUSY = 0x88, 0x89
@@ -108,11 +108,11 @@ def test_a_bad_source_of_keys_stops_nobody_else(tmp_path, manner):
             assert "hunter2" not in server.log
             # The source is well again, and then not: its keys go on being used.
             source.manner = lambda keys: [answer(keys)]
-            wait_until(lambda: metric(server, "token_key_fetches_total"), "keys are fetched")
+            wait_until(lambda: server.metric("token_key_fetches_total"), "keys are fetched")
             source.manner = BAD[manner]
-            failures = metric(server, "token_key_fetch_failures_total")
+            failures = server.metric("token_key_fetch_failures_total")
             wait_until(
-                lambda: metric(server, "token_key_fetch_failures_total") > failures,
+                lambda: server.metric("token_key_fetch_failures_total") > failures,
                 "the keys could not be fetched again",
             )
             assert code(server, "c", "carol@org_t", words) == SUCCESS

@@ -126,6 +126,8 @@ impl Worker {
         }
         connection.phase = Phase::Lingering;
         connection.active_at = now;
+        // Its place in the organisation is free, however long the client takes to close.
+        self.passes.withdraw(key);
         self.flush(key);
     }
 
