@@ -37,6 +37,26 @@ fn identifiers_go_round_and_leave_out_those_in_use() {
     assert_eq!(push(&mut queue, 0), 1, "1 is free again");
 }
 
+// MQTT-2.2.1-4, MQTT-4.3.2-1, MQTT-4.3.3-1
+#[test]
+fn an_identifier_in_use_is_left_out_in_every_round_and_after_a_restart() {
+    let mut queue = Queue::default();
+    for n in 0..5 {
+        push(&mut queue, n);
+    }
+    for packet_id in [1, 2, 4, 5] {
+        queue.remove(packet_id);
+    }
+    for n in 0..70_000 {
+        let packet_id = push(&mut queue, n);
+        assert_ne!(packet_id, 3, "message {n}");
+        queue.remove(packet_id);
+    }
+    let entries = queue.entries().cloned().collect();
+    let restored = Queue::restored(entries, 0, 2);
+    assert_eq!(restored.next_packet_id(), 4);
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Push,
