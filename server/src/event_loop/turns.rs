@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use super::connection::Connection;
 use super::worker::Worker;
 
-/// The slices of a turn: for the packets of those who come first, for busy ones, and for retained
-/// messages. Each goes on until it is over, and then to the end of what cannot be divided.
+/// The slices of a turn: for the packets of those who come first, for busy ones, for crowds, and for
+/// retained messages. Each goes on until it is over, and then to the end of what cannot be divided.
 pub(super) const SLICE: Duration = Duration::from_millis(1);
 
 /// The slice for newcomers: some 8 TLS handshakes or 128 CONNECTs.
