@@ -36,6 +36,17 @@ fn subscribe(org: &Org, session: SessionRef, text: &str) {
     );
 }
 
+/// So many users, each with a session that has this subscription.
+fn crowd(org: &Org, count: usize, text: &str) -> Vec<SessionRef> {
+    let join = |number| {
+        let name = format!("user-{number}");
+        let session = open(org, &name, &name).session;
+        subscribe(org, session, text);
+        session
+    };
+    (0..count).map(join).collect()
+}
+
 fn clients(org: &Org, listing: Listing) -> Vec<String> {
     let mut found = Vec::new();
     let mut listing = listing;
@@ -164,14 +175,7 @@ fn one_user_with_thousands_of_sessions_is_listed_in_pieces() {
 #[test]
 fn a_room_larger_than_a_piece_is_gathered_whole_while_people_leave_and_enter() {
     let org = Org::new("org");
-    let sessions: Vec<_> = (0..200)
-        .map(|number| {
-            let name = format!("user-{number}");
-            let session = open(&org, &name, &name).session;
-            subscribe(&org, session, "news");
-            session
-        })
-        .collect();
+    let sessions = crowd(&org, 200, "news");
     for number in 0..1_000 {
         open(&org, &format!("other-{number}"), &format!("other-{number}"));
     }
@@ -201,13 +205,7 @@ fn a_room_larger_than_a_piece_is_gathered_whole_while_people_leave_and_enter() {
 #[test]
 fn a_share_group_is_gathered_whole_while_members_are_found_gone() {
     let org = Org::new("org");
-    let join = |number: usize| {
-        let name = format!("worker-{number}");
-        let session = open(&org, &name, &name).session;
-        subscribe(&org, session, "$share/crew/jobs");
-        session
-    };
-    let sessions: Vec<_> = (0..60).map(join).collect();
+    let sessions = crowd(&org, 60, "$share/crew/jobs");
     let share = org.share_of(filter("$share/crew/jobs")).expect("shared");
     let mut listing = Listing::of_org(Some(filter("jobs")), None);
     let mut seen = Vec::new();
@@ -231,13 +229,7 @@ fn a_share_group_is_gathered_whole_while_members_are_found_gone() {
 #[test]
 fn who_exchanges_a_subscription_for_another_while_it_is_listed_is_found() {
     let org = Org::new("org");
-    let join = |number: usize| {
-        let name = format!("user-{number}");
-        let session = open(&org, &name, &name).session;
-        subscribe(&org, session, "news/a");
-        session
-    };
-    let sessions: Vec<_> = (0..60).map(join).collect();
+    let sessions = crowd(&org, 60, "news/a");
     let mut listing = Listing::of_org(Some(filter("news/+")), None);
     let (mut seen, mut pieces) = (Vec::new(), 0);
     while listing.next_piece(&org, 100, &mut |view, _| seen.push(view.session.serial))
