@@ -119,15 +119,6 @@ impl LoginRefused {
     fn is_about_signed_token(self) -> bool {
         matches!(self, Self::TokenOutOfTime | Self::TokenClaims)
     }
-
-    /// Whether the login could never be right, so that "bad user name" says more than "not
-    /// authorised". Unknown organisations are not among these: that would tell who exists.
-    pub fn is_malformed(self) -> bool {
-        matches!(
-            self,
-            Self::EmptyName | Self::MissingSuffix | Self::NoUserName
-        )
-    }
 }
 
 impl fmt::Display for LoginRefused {
