@@ -377,20 +377,11 @@ fn without_room_a_message_waits_and_goes_out_in_order_when_there_is() {
     let one = message.frame(Version::V5, QoS::AtLeastOnce).len();
     let mut first = Vec::new();
     for (room, count) in [(1, 1), (one, 2)] {
-        let Client {
-            session,
-            limits,
-            out,
-            now_ms,
-            ..
-        } = &mut client;
-        session.resume(room, *now_ms, limits, out);
+        client.resume(room);
         first.extend(client.published());
         assert_eq!(first.len(), count);
     }
-    client
-        .session
-        .resume(usize::MAX, client.now_ms, &client.limits, &mut client.out);
+    client.resume(usize::MAX);
     let payloads: Vec<_> = first
         .into_iter()
         .chain(client.published())

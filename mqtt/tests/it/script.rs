@@ -47,6 +47,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// The socket has room for so many bytes again.
+    pub(crate) fn resume(&mut self, room: usize) {
+        let (now_ms, limits) = (self.now_ms, &self.limits);
+        self.session.resume(room, now_ms, limits, &mut self.out);
+    }
+
     pub(crate) fn new(version: Version) -> Self {
         Self {
             session: Session::new(),
